@@ -1,0 +1,114 @@
+"""Every column psdbatch stores, declared once: dtype, unit and meaning.
+
+The Zarr store, the packet format, exports, documentation and plots read these declarations; nothing else says what a
+column is.  Formats and models add their own columns with the same class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from enum import IntFlag
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+
+class Flag(IntFlag):
+    """Bits of the ``flags`` column.  The refusing bits come with ``label`` 255 and ``probability`` NaN."""
+
+    SATURATED = 1  # a sample lies at the end of the ADC range
+    PILE_UP = 2  # a second rise inside the signal
+    DAMAGED = 4  # the bytes of the signal are damaged in the acquisition file
+    NO_SAMPLES = 8  # the signal was recorded without its waveform (compressed frames)
+    TOO_SHORT = 16  # fewer samples than the window needs
+    BAD_ANSWER = 32  # the model answered NaN or infinity
+
+
+REFUSED = Flag.DAMAGED | Flag.NO_SAMPLES | Flag.TOO_SHORT | Flag.BAD_ANSWER
+"""A signal with one of these bits keeps its place but has no answer."""
+
+REASONS: dict[Flag, str] = {
+    Flag.DAMAGED: "damaged in the acquisition file",
+    Flag.NO_SAMPLES: "recorded without samples",
+    Flag.TOO_SHORT: "fewer samples than the window needs",
+    Flag.BAD_ANSWER: "the model answered NaN or infinity",
+}
+
+NO_LABEL = 255
+"""Label of a signal without an answer."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One quantity per signal.
+
+    Parameters
+    ----------
+    name
+        Name of the array in the store.
+    dtype
+        NumPy dtype name, for example ``"uint16"``.
+    meaning
+        One sentence for people.
+    unit
+        Unit of the values, ``""`` for pure numbers.
+    shape
+        Trailing shape of one signal's value: ``()`` for a scalar, ``(2,)`` for two class probabilities.
+    dimensions
+        Names of the trailing dimensions.
+    """
+
+    name: str
+    dtype: str
+    meaning: str
+    unit: str = ""
+    shape: tuple[int, ...] = ()
+    dimensions: tuple[str, ...] = ()
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+
+    def empty(self, signals: int) -> np.ndarray[Any, Any]:
+        """Uninitialised array for this column, shape ``(signals, *shape)``."""
+        return np.empty((signals, *self.shape), self.dtype)
+
+    def fill_value(self) -> Any:
+        """What an absent value reads as: NaN, 255 for labels, 0 otherwise."""
+        if self.name == "label":
+            return NO_LABEL
+        return float("nan") if np.issubdtype(np.dtype(self.dtype), np.floating) else 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain dictionary for JSON; :meth:`from_json` is its inverse."""
+        record = asdict(self)
+        return {**record, "shape": list(self.shape), "dimensions": list(self.dimensions)}
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Column:
+        """Column from what :meth:`to_json` made."""
+        return cls(**{**record, "shape": tuple(record["shape"]), "dimensions": tuple(record["dimensions"])})
+
+
+def scalar(name: str, dtype: DTypeLike, meaning: str, unit: str = "", **attributes: Any) -> Column:
+    """Column with one number per signal."""
+    return Column(name, np.dtype(dtype).name, meaning, unit, attributes=attributes)
+
+
+TIMESTAMP = scalar("timestamp", "uint64", "time the acquisition gave the signal, in the format's own unit")
+BOARD = scalar("board", "uint16", "acquisition board that digitised the signal")
+CHANNEL = scalar("channel", "uint16", "channel of that board")
+IDENTITY = (TIMESTAMP, BOARD, CHANNEL)
+"""What identifies a hit; copied from the acquisition file bit by bit."""
+
+AMPLITUDE = scalar("amplitude", "float32", "largest sample above the baseline", "ADC units")
+CHARGE_LONG = scalar("charge_long", "float32", "sum of the samples above the baseline in the long gate", "ADC units x samples")
+CHARGE_SHORT = scalar("charge_short", "float32", "sum of the samples above the baseline in the short gate", "ADC units x samples")
+FLAGS = scalar(
+    "flags",
+    "uint16",
+    "what is to know about the signal, one bit each",
+    flag_masks=[int(flag) for flag in Flag],
+    flag_meanings=" ".join(str(flag.name).lower() for flag in Flag),
+)
+SHAPE = (AMPLITUDE, CHARGE_LONG, CHARGE_SHORT)
+"""The classical quantities, so that every plot can be made without the raw data."""

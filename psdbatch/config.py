@@ -1,0 +1,203 @@
+"""``campaign.toml`` as typed models: every key, its unit, its default and its meaning."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from psdbatch.errors import ConfigurationError
+from psdbatch.units import Bytes, Nanoseconds, Seconds
+from psdbatch.wording import nearest
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class Section(BaseModel):
+    """Base of all configuration sections: unknown keys are refused, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Input(Section):
+    """``[input]``: which acquisition files, and how they group into runs."""
+
+    files: tuple[str, ...] = Field(min_length=1, description="paths or glob patterns, relative to the configuration file")
+    run: str = Field(
+        r"run[_-]?\d+",
+        description="regular expression searched in each path, from its end; what it matches (or its first group) names the run; "
+        "where it does not match, the file's own stem does",
+    )
+    format: str = Field("auto", description="name of an acquisition format; 'auto' recognises each file by its content")
+    options: dict[str, Any] = Field(default_factory=dict, description="options of the format")
+
+
+class SignalShape(Section):
+    """``[signals]``: what is known about the digitiser."""
+
+    sampling_period: Nanoseconds = Field(5.0, description="time between two samples")
+    adc_bits: int = Field(14, ge=1, le=32, description="a sample at 0 or 2**adc_bits - 1 is saturated")
+    polarity: Literal["negative", "positive"] = Field("negative", description="direction of the pulses in the raw samples")
+    baseline: int = Field(16, ge=0, description="the mean of this many first samples is the baseline; 0: none is subtracted")
+
+
+class Alignment(Section):
+    """Where in a signal a window or a gate starts: a reference point and an offset from it, in samples."""
+
+    align: Literal["start", "threshold", "maximum"] = Field(
+        "threshold",
+        description="'start': first sample; 'threshold': first sample at or above 'threshold' x amplitude; 'maximum': the largest sample",
+    )
+    threshold: float = Field(0.2, gt=0, le=1, description="fraction of the amplitude, for align = 'threshold'")
+    offset: int = Field(0, description="samples from the reference point to the first sample; negative is before it")
+
+
+class Preparation(Alignment):
+    """``[preparation]``: from raw samples to the model's input, part of the compiled graph."""
+
+    enabled: bool = Field(True, description="false for a model that brings its own preparation: it gets the raw samples")
+    offset: int = -5
+    length: int | None = Field(None, gt=0, description="samples given to the model; default: what its input takes")
+    normalise: Literal["amplitude", "none"] = Field("amplitude", description="'amplitude': the largest sample becomes 1")
+
+
+class Charge(Alignment):
+    """``[charge]``: the gates of the charge comparison, in samples from the common start of both gates."""
+
+    offset: int = -3
+    short: int = Field(10, gt=0, description="samples in the short gate")
+    long: int = Field(60, gt=0, description="samples in the long gate")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Charge:
+        if self.short >= self.long:
+            raise ValueError(f"the short gate ({self.short} samples) must be shorter than the long one ({self.long} samples)")
+        return self
+
+
+class PileUp(Section):
+    """``[pile_up]``: a later rise counts as a second pulse when it is higher than both limits."""
+
+    rise: int = Field(4, gt=0, description="samples over which a rise is measured")
+    fraction: float = Field(0.15, gt=0, description="least rise as a fraction of the amplitude")
+    noise: float = Field(8.0, ge=0, description="least rise in standard deviations of the baseline samples")
+    dead: int = Field(4, ge=0, description="samples after the maximum in which no second rise is looked for")
+
+
+class ModelSource(Section):
+    """``[model]``: the network."""
+
+    path: str = Field(description="frozen GraphDef (.pb), SavedModel directory, .keras or .h5, relative to the configuration file")
+    input: str | None = Field(None, description="name of the input tensor; default: the graph's only placeholder")
+    outputs: tuple[str, ...] | None = Field(None, description="names of the output tensors; default: all final tensors of the graph")
+    classes: tuple[str, ...] | None = Field(None, description="class names in the order of the model's output")
+    classifier: str | bool = Field(
+        True, description="which output holds the class scores; true: the first one of rank 2; false: the model does not classify"
+    )
+    activation: Literal["none", "softmax", "sigmoid"] = Field("none", description="applied to the class scores where the model does not do it")
+
+
+class Processing(Section):
+    """``[processing]``: blocks, batches and failures."""
+
+    block: int = Field(1_048_576, gt=0, description="signals in a block: the unit of work, retry and commit, and one shard of the store")
+    batch: int | Literal["auto"] = Field("auto", description="signals in one model call; 'auto': measured on the device")
+    xla: bool = Field(True, description="compile model and preparation with XLA where it can")
+    time_limit: Seconds = Field(3600.0, description="a block that takes longer is tried on another worker")
+    attempts: int = Field(3, ge=1, description="attempts at a block before it is quarantined or left over")
+    backoff: Seconds = Field(2.0, description="pause before the second attempt after a transient failure; doubled each time")
+
+
+class Results(Section):
+    """``[results]``: the Zarr store."""
+
+    chunk: int = Field(65_536, gt=0, description="signals in one inner chunk: the least that a reader decompresses")
+    compression_level: int = Field(1, ge=-7, le=19, description="Zstandard level")
+    columns: tuple[str, ...] | None = Field(None, description="extra columns of the acquisition format to keep; default: all")
+
+
+class Cluster(Section):
+    """``[cluster]``: where the work runs."""
+
+    kind: Literal["local"] = "local"
+    processes: int | None = Field(None, ge=1, description="worker processes; default: one (its threads share the model and scale)")
+    threads: int | None = Field(None, ge=1, description="blocks a worker process treats at a time; default: its share of the cores")
+    memory: Bytes | None = Field(None, description="memory limit of a worker process; default: its share of the machine's")
+    dashboard: str = Field("127.0.0.1:8787", description="address of the Dask dashboard; another port is taken if it is in use; '' for none")
+
+
+class CampaignConfig(Section):
+    """A whole ``campaign.toml``."""
+
+    campaign: str = Field(description="directory of the campaign: plan, commits, results; relative to the configuration file")
+    input: Input
+    model: ModelSource
+    signals: SignalShape = SignalShape()
+    preparation: Preparation = Preparation()
+    charge: Charge = Charge()
+    pile_up: PileUp = PileUp()
+    processing: Processing = Processing()
+    results: Results = Results()
+    cluster: Cluster = Cluster()
+
+
+def validated(model: type[Model], values: Mapping[str, Any], where: str) -> Model:
+    """``model(**values)``, with errors that name ``where``, the key and the nearest known one.
+
+    Raises
+    ------
+    ConfigurationError
+        A key is unknown or missing, or a value is of the wrong kind.
+    """
+    try:
+        return model.model_validate(dict(values))
+    except ValidationError as error:
+        raise ConfigurationError("\n".join(f"{where}: {_explain(model, problem)}" for problem in error.errors())) from None
+
+
+def read_config(path: Path) -> CampaignConfig:
+    """Read ``campaign.toml``; relative paths in it become absolute, counted from its directory.
+
+    Raises
+    ------
+    ConfigurationError
+        The file cannot be read, is not TOML, or says something psdbatch does not know.
+    """
+    try:
+        values = tomllib.loads(path.read_text())
+    except OSError as error:
+        raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path}: is not valid TOML: {error}") from error
+    config = validated(CampaignConfig, values, str(path))
+    base = path.absolute().parent
+    return config.model_copy(
+        update={
+            "campaign": str(base / config.campaign),
+            "input": config.input.model_copy(update={"files": tuple(str(base / pattern) for pattern in config.input.files)}),
+            "model": config.model.model_copy(update={"path": str(base / config.model.path)}),
+        }
+    )
+
+
+def _explain(model: type[BaseModel], problem: Any) -> str:
+    location = [part for part in problem["loc"] if isinstance(part, str)]
+    name = ".".join(location)
+    if problem["type"] == "extra_forbidden":
+        return f"unknown key '{name}'{nearest(location[-1], _keys(model, location[:-1]))}"
+    if problem["type"] == "missing":
+        return f"'{name}' is missing"
+    message = problem["msg"].removeprefix("Value error, ")
+    return f"'{name}': {message}, got {problem['input']!r}" if name else message
+
+
+def _keys(model: type[BaseModel], location: list[str]) -> list[str]:
+    for part in location:
+        annotation = model.model_fields[part].annotation
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return []
+        model = annotation
+    return list(model.model_fields)

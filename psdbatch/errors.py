@@ -1,0 +1,59 @@
+"""What can go wrong, in the user's words.
+
+Every error a user can cause or meet derives from :class:`PsdbatchError` *and* from the Python exception a caller would
+catch by habit.  The command line prints the message alone and leaves with the class's ``exit_code``; a traceback is
+only ever shown for a defect of psdbatch itself.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """Exit codes of every ``psdbatch`` command."""
+
+    OK = 0
+    ERROR = 1  # something is wrong with the input, the configuration or the machine; nothing was lost
+    USAGE = 2  # the command line itself is wrong
+    REFUSED = 3  # finished, but some signals were refused; the summary and the commit records list them
+    UNFINISHED = 4  # interrupted, or blocks are left over; the same command goes on
+    AUDIT_FAILED = 5  # the store does not hold what the plan promises
+
+
+class PsdbatchError(Exception):
+    """Base of all errors with a message meant for the user."""
+
+    exit_code: ExitCode = ExitCode.ERROR
+
+
+class ConfigurationError(PsdbatchError, ValueError):
+    """A configuration file or option is wrong; the message names the key and what to write instead."""
+
+
+class AcquisitionFileError(PsdbatchError, ValueError):
+    """An acquisition file cannot be read, is not what it claims to be, or changed under the campaign."""
+
+
+class UnknownFormatError(AcquisitionFileError):
+    """No registered format recognises the file."""
+
+
+class ModelError(PsdbatchError, ValueError):
+    """The model cannot be loaded, is not allowed to run, or does not fit the signals."""
+
+
+class OutOfMemoryError(PsdbatchError, MemoryError):
+    """The device has no room for a batch of this size."""
+
+
+class CampaignError(PsdbatchError, RuntimeError):
+    """The campaign directory cannot be used for what was asked."""
+
+
+class ChangedError(CampaignError):
+    """Configuration, model or input files are not what the campaign was planned with."""
+
+
+class StorageError(PsdbatchError, OSError):
+    """The file system refused: full, read-only, or gone."""
