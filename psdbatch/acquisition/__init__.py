@@ -1,0 +1,1 @@
+"""Acquisition files in, signals out."""

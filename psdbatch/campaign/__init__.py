@@ -1,0 +1,1 @@
+"""Plan, block task, commit, coordinator, audit."""

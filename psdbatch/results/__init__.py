@@ -1,0 +1,1 @@
+"""The Zarr layout of results: create, write, open, verify."""

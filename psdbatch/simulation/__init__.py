@@ -1,0 +1,1 @@
+"""Physically modelled signals, with the truth beside them."""

@@ -1,0 +1,24 @@
+"""Fixtures shared by all tests."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder with real measured files, which may not enter the repository."""
+    given = os.environ.get("PSDBATCH_SHARED_DATA")
+    folder = Path(given) if given else Path(__file__).resolve().parents[2] / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip("no real data here: set PSDBATCH_SHARED_DATA to the folder that holds them")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep tests away from the user's cache of indexes and batch sizes."""
+    monkeypatch.setenv("PSDBATCH_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
