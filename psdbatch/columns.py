@@ -101,8 +101,15 @@ IDENTITY = (TIMESTAMP, BOARD, CHANNEL)
 """What identifies a hit; copied from the acquisition file bit by bit."""
 
 AMPLITUDE = scalar("amplitude", "float32", "largest sample above the baseline", "ADC units")
-CHARGE_LONG = scalar("charge_long", "float32", "sum of the samples above the baseline in the long gate", "ADC units x samples")
-CHARGE_SHORT = scalar("charge_short", "float32", "sum of the samples above the baseline in the short gate", "ADC units x samples")
+CHARGE_LONG = scalar(
+    "charge_long", "float32", "sum of the samples above the baseline in the long gate", "ADC units x samples"
+)
+CHARGE_SHORT = scalar(
+    "charge_short",
+    "float32",
+    "sum of the samples above the baseline in the short gate",
+    "ADC units x samples",
+)
 FLAGS = scalar(
     "flags",
     "uint16",

@@ -25,7 +25,9 @@ class Section(BaseModel):
 class Input(Section):
     """``[input]``: which acquisition files, and how they group into runs."""
 
-    files: tuple[str, ...] = Field(min_length=1, description="paths or glob patterns, relative to the configuration file")
+    files: tuple[str, ...] = Field(
+        min_length=1, description="paths or glob patterns, relative to the configuration file"
+    )
     run: str = Field(
         r"run[_-]?\d+",
         description="regular expression searched in each path, from its end; what it matches (or its first group) names the run; "
@@ -40,8 +42,12 @@ class SignalShape(Section):
 
     sampling_period: Nanoseconds = Field(5.0, description="time between two samples")
     adc_bits: int = Field(14, ge=1, le=32, description="a sample at 0 or 2**adc_bits - 1 is saturated")
-    polarity: Literal["negative", "positive"] = Field("negative", description="direction of the pulses in the raw samples")
-    baseline: int = Field(16, ge=0, description="the mean of this many first samples is the baseline; 0: none is subtracted")
+    polarity: Literal["negative", "positive"] = Field(
+        "negative", description="direction of the pulses in the raw samples"
+    )
+    baseline: int = Field(
+        16, ge=0, description="the mean of this many first samples is the baseline; 0: none is subtracted"
+    )
 
 
 class Alignment(Section):
@@ -58,10 +64,14 @@ class Alignment(Section):
 class Preparation(Alignment):
     """``[preparation]``: from raw samples to the model's input, part of the compiled graph."""
 
-    enabled: bool = Field(True, description="false for a model that brings its own preparation: it gets the raw samples")
+    enabled: bool = Field(
+        True, description="false for a model that brings its own preparation: it gets the raw samples"
+    )
     offset: int = -5
     length: int | None = Field(None, gt=0, description="samples given to the model; default: what its input takes")
-    normalise: Literal["amplitude", "none"] = Field("amplitude", description="'amplitude': the largest sample becomes 1")
+    normalise: Literal["amplitude", "none"] = Field(
+        "amplitude", description="'amplitude': the largest sample becomes 1"
+    )
 
 
 class Charge(Alignment):
@@ -74,7 +84,9 @@ class Charge(Alignment):
     @model_validator(mode="after")
     def _ordered(self) -> Charge:
         if self.short >= self.long:
-            raise ValueError(f"the short gate ({self.short} samples) must be shorter than the long one ({self.long} samples)")
+            raise ValueError(
+                f"the short gate ({self.short} samples) must be shorter than the long one ({self.long} samples)"
+            )
         return self
 
 
@@ -90,25 +102,40 @@ class PileUp(Section):
 class ModelSource(Section):
     """``[model]``: the network."""
 
-    path: str = Field(description="frozen GraphDef (.pb), SavedModel directory, .keras or .h5, relative to the configuration file")
+    path: str = Field(
+        description="frozen GraphDef (.pb), SavedModel directory, .keras or .h5, relative to the configuration file"
+    )
     input: str | None = Field(None, description="name of the input tensor; default: the graph's only placeholder")
-    outputs: tuple[str, ...] | None = Field(None, description="names of the output tensors; default: all final tensors of the graph")
+    outputs: tuple[str, ...] | None = Field(
+        None, description="names of the output tensors; default: all final tensors of the graph"
+    )
     classes: tuple[str, ...] | None = Field(None, description="class names in the order of the model's output")
     classifier: str | bool = Field(
-        True, description="which output holds the class scores; true: the first one of rank 2; false: the model does not classify"
+        True,
+        description="which output holds the class scores; true: the first one of rank 2; false: the model does not classify",
     )
-    activation: Literal["none", "softmax", "sigmoid"] = Field("none", description="applied to the class scores where the model does not do it")
+    activation: Literal["none", "softmax", "sigmoid"] = Field(
+        "none", description="applied to the class scores where the model does not do it"
+    )
 
 
 class Processing(Section):
     """``[processing]``: blocks, batches and failures."""
 
-    block: int = Field(1_048_576, gt=0, description="signals in a block: the unit of work, retry and commit, and one shard of the store")
-    batch: int | Literal["auto"] = Field("auto", description="signals in one model call; 'auto': measured on the device")
+    block: int = Field(
+        1_048_576,
+        gt=0,
+        description="signals in a block: the unit of work, retry and commit, and one shard of the store",
+    )
+    batch: int | Literal["auto"] = Field(
+        "auto", description="signals in one model call; 'auto': measured on the device"
+    )
     xla: bool = Field(True, description="compile model and preparation with XLA where it can")
     time_limit: Seconds = Field(3600.0, description="a block that takes longer is tried on another worker")
     attempts: int = Field(3, ge=1, description="attempts at a block before it is quarantined or left over")
-    backoff: Seconds = Field(2.0, description="pause before the second attempt after a transient failure; doubled each time")
+    backoff: Seconds = Field(
+        2.0, description="pause before the second attempt after a transient failure; doubled each time"
+    )
 
 
 class Results(Section):
@@ -116,23 +143,36 @@ class Results(Section):
 
     chunk: int = Field(65_536, gt=0, description="signals in one inner chunk: the least that a reader decompresses")
     compression_level: int = Field(1, ge=-7, le=19, description="Zstandard level")
-    columns: tuple[str, ...] | None = Field(None, description="extra columns of the acquisition format to keep; default: all")
+    columns: tuple[str, ...] | None = Field(
+        None, description="extra columns of the acquisition format to keep; default: all"
+    )
 
 
 class Cluster(Section):
     """``[cluster]``: where the work runs."""
 
     kind: Literal["local"] = "local"
-    processes: int | None = Field(None, ge=1, description="worker processes; default: one (its threads share the model and scale)")
-    threads: int | None = Field(None, ge=1, description="blocks a worker process treats at a time; default: its share of the cores")
-    memory: Bytes | None = Field(None, description="memory limit of a worker process; default: its share of the machine's")
-    dashboard: str = Field("127.0.0.1:8787", description="address of the Dask dashboard; another port is taken if it is in use; '' for none")
+    processes: int | None = Field(
+        None, ge=1, description="worker processes; default: one (its threads share the model and scale)"
+    )
+    threads: int | None = Field(
+        None, ge=1, description="blocks a worker process treats at a time; default: its share of the cores"
+    )
+    memory: Bytes | None = Field(
+        None, description="memory limit of a worker process; default: its share of the machine's"
+    )
+    dashboard: str = Field(
+        "127.0.0.1:8787",
+        description="address of the Dask dashboard; another port is taken if it is in use; '' for none",
+    )
 
 
 class CampaignConfig(Section):
     """A whole ``campaign.toml``."""
 
-    campaign: str = Field(description="directory of the campaign: plan, commits, results; relative to the configuration file")
+    campaign: str = Field(
+        description="directory of the campaign: plan, commits, results; relative to the configuration file"
+    )
     input: Input
     model: ModelSource
     signals: SignalShape = SignalShape()
@@ -155,7 +195,9 @@ def validated(model: type[Model], values: Mapping[str, Any], where: str) -> Mode
     try:
         return model.model_validate(dict(values))
     except ValidationError as error:
-        raise ConfigurationError("\n".join(f"{where}: {_explain(model, problem)}" for problem in error.errors())) from None
+        raise ConfigurationError(
+            "\n".join(f"{where}: {_explain(model, problem)}" for problem in error.errors())
+        ) from None
 
 
 def read_config(path: Path) -> CampaignConfig:
@@ -177,7 +219,9 @@ def read_config(path: Path) -> CampaignConfig:
     return config.model_copy(
         update={
             "campaign": str(base / config.campaign),
-            "input": config.input.model_copy(update={"files": tuple(str(base / pattern) for pattern in config.input.files)}),
+            "input": config.input.model_copy(
+                update={"files": tuple(str(base / pattern) for pattern in config.input.files)}
+            ),
             "model": config.model.model_copy(update={"path": str(base / config.model.path)}),
         }
     )

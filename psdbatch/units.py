@@ -5,12 +5,32 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, PlainSerializer
 
 _NUMBER = re.compile(r"\s*([0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)\s*([A-Za-zµ]*)\s*$")
 
-TIME = {"ps": 1e-12, "ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
-BYTES = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
+TIME = {
+    "ps": 1e-12,
+    "ns": 1e-9,
+    "us": 1e-6,
+    "µs": 1e-6,
+    "ms": 1e-3,
+    "s": 1.0,
+    "min": 60.0,
+    "h": 3600.0,
+    "d": 86400.0,
+}
+BYTES = {
+    "B": 1,
+    "kB": 10**3,
+    "MB": 10**6,
+    "GB": 10**9,
+    "TB": 10**12,
+    "KiB": 2**10,
+    "MiB": 2**20,
+    "GiB": 2**30,
+    "TiB": 2**40,
+}
 
 
 def _parse(text: Any, units: dict[str, float] | dict[str, int], what: str, example: str) -> float:
@@ -43,11 +63,6 @@ def bytes_(text: Any) -> int:
     return round(_parse(text, BYTES, "an amount of memory", "16 GB"))
 
 
-def _keep_numbers(parse: Any) -> BeforeValidator:
-    # A value that psdbatch itself wrote back (model_dump) is already a number in the base unit.
-    return BeforeValidator(lambda value: value if isinstance(value, float) else parse(value))
-
-
-Seconds = Annotated[float, _keep_numbers(seconds)]
-Nanoseconds = Annotated[float, _keep_numbers(nanoseconds)]
-Bytes = Annotated[int, BeforeValidator(lambda value: value if isinstance(value, int) else bytes_(value))]
+Seconds = Annotated[float, BeforeValidator(seconds), PlainSerializer(lambda value: f"{value!r} s")]
+Nanoseconds = Annotated[float, BeforeValidator(nanoseconds), PlainSerializer(lambda value: f"{value!r} ns")]
+Bytes = Annotated[int, BeforeValidator(bytes_), PlainSerializer(lambda value: f"{value} B")]

@@ -79,7 +79,9 @@ class FileIndex:
         return None
 
 
-def index_file(path: Path, format_name: str = "auto", options: Mapping[str, Any] | None = None, cache: Path | None = None) -> FileIndex:
+def index_file(
+    path: Path, format_name: str = "auto", options: Mapping[str, Any] | None = None, cache: Path | None = None
+) -> FileIndex:
     """Index ``path``, from the ``cache`` directory where it holds a valid entry.
 
     Raises
@@ -131,7 +133,9 @@ def _stat(path: Path) -> tuple[int, int]:
     if not path.is_dir():
         return status.st_size, status.st_mtime_ns
     inside = [entry.stat() for entry in sorted(path.rglob("*")) if entry.is_file()]
-    return sum(entry.st_size for entry in inside), max((entry.st_mtime_ns for entry in inside), default=status.st_mtime_ns)
+    return sum(entry.st_size for entry in inside), max(
+        (entry.st_mtime_ns for entry in inside), default=status.st_mtime_ns
+    )
 
 
 def _key(path: Path, name: str, options: Mapping[str, Any] | None) -> str:

@@ -35,7 +35,9 @@ def format_named(name: str, options: Mapping[str, Any] | None = None) -> Acquisi
     try:
         kind = formats()[name]
     except KeyError:
-        raise ConfigurationError(f"there is no format '{name}'{nearest(name, formats())}; known: {', '.join(sorted(formats()))}") from None
+        raise ConfigurationError(
+            f"there is no format '{name}'{nearest(name, formats())}; known: {', '.join(sorted(formats()))}"
+        ) from None
     return kind(validated(kind.Options, dict(options or {}), f"options of format '{name}'"))
 
 

@@ -1,0 +1,102 @@
+"""The campaign directory: where everything lies.  It is the only state of a campaign."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+BLOCKS_PER_FOLDER = 1000
+"""Commit records in one directory; many file systems slow down beyond some thousands of names."""
+
+
+@dataclass(frozen=True, order=True)
+class BlockName:
+    """A block: ``number`` counts from 0 within its ``run``."""
+
+    run: str
+    number: int
+
+    def __str__(self) -> str:
+        return f"{self.run}/{self.number:06d}"
+
+
+@dataclass(frozen=True)
+class CampaignDirectory:
+    """Paths below a campaign's directory."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """The configuration as run, with defaults filled in."""
+        return self.path / "campaign.toml"
+
+    @property
+    def plan(self) -> Path:
+        """Runs, files, blocks, model digest, fingerprint."""
+        return self.path / "plan.json"
+
+    @property
+    def index(self) -> Path:
+        """One small file per acquisition file."""
+        return self.path / "index"
+
+    @property
+    def model(self) -> Path:
+        """The frozen model and its facts."""
+        return self.path / "model"
+
+    @property
+    def tuning(self) -> Path:
+        """Measured batch sizes, one small file per device."""
+        return self.path / "tuning"
+
+    @property
+    def commits(self) -> Path:
+        """The ledger: one record per finished block."""
+        return self.path / "commits"
+
+    @property
+    def staging(self) -> Path:
+        """Attempts in progress."""
+        return self.path / "staging"
+
+    @property
+    def journal(self) -> Path:
+        """The coordinator's story, one JSON object a line."""
+        return self.path / "journal.jsonl"
+
+    @property
+    def store(self) -> Path:
+        """What users read."""
+        return self.path / "results.zarr"
+
+    @property
+    def logs(self) -> Path:
+        """Logs of coordinator and workers."""
+        return self.path / "logs"
+
+    @property
+    def summary(self) -> Path:
+        """Numbers of the last finished pass."""
+        return self.path / "summary.json"
+
+    def record(self, block: BlockName) -> Path:
+        """The commit record of ``block``; it exists once the block is finished."""
+        return self.commits / block.run / f"{block.number // BLOCKS_PER_FOLDER:06d}" / f"{block.number:09d}.json"
+
+    def attempts(self, block: BlockName) -> Path:
+        """Where attempts at ``block`` are staged."""
+        return self.staging / f"{block.run}.{block.number:09d}"
+
+    def committed(self) -> Iterator[BlockName]:
+        """Names of all committed blocks, from directory listings alone."""
+        for run in _folders(self.commits):
+            for folder in _folders(run):
+                for record in folder.glob("[0-9]*.json"):
+                    yield BlockName(run.name, int(record.stem))
+
+
+def _folders(path: Path) -> list[Path]:
+    return sorted(entry for entry in path.iterdir() if entry.is_dir()) if path.is_dir() else []

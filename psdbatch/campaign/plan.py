@@ -1,0 +1,325 @@
+"""The plan: runs, files and blocks.  A pure function of indexed files and configuration.
+
+Blocks are not stored: block ``k`` of a run is signals ``k*B`` to ``(k+1)*B`` of its files one after another.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from psdbatch.acquisition.index import FileIndex
+from psdbatch.campaign.directory import BlockName
+from psdbatch.columns import Column
+from psdbatch.config import CampaignConfig
+from psdbatch.errors import AcquisitionFileError, CampaignError, ChangedError, ConfigurationError
+
+PLAN_VERSION = 1
+
+
+@dataclass(frozen=True)
+class PlannedFile:
+    """An acquisition file of the plan; ``index`` names its entry in the campaign's ``index/``."""
+
+    path: str
+    size: int
+    modified_ns: int
+    format: str
+    signals: int
+    seekable: bool
+    damage: int
+    index: str
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """A run: its files in order, and what is common to their signals."""
+
+    name: str
+    files: tuple[PlannedFile, ...]
+    signals: int
+    samples: int
+    sample_dtype: str
+    timestamp_unit: str
+    columns: tuple[Column, ...]
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Consecutive ``signals`` of file number ``file`` of the run, from signal number ``first`` of that file on."""
+
+    file: int
+    first: int
+    signals: int
+
+
+@dataclass(frozen=True)
+class Block:
+    """A block: ``signals`` signals of the run from number ``first`` on, found in ``segments``."""
+
+    name: BlockName
+    first: int
+    signals: int
+    segments: tuple[Segment, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that follows from files and configuration.
+
+    Attributes
+    ----------
+    question
+        What the answers depend on besides the signals: model, preparation, gates, store layout.
+    block
+        Signals in a block.
+    runs
+        In the order they were added.
+    """
+
+    question: Mapping[str, Any]
+    block: int
+    runs: tuple[PlannedRun, ...]
+
+    @property
+    def signals(self) -> int:
+        """Signals of all runs."""
+        return sum(run.signals for run in self.runs)
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of the whole plan: the same files and configuration give the same one."""
+        return _digest(self.to_json())
+
+    def run(self, name: str) -> PlannedRun:
+        """The run of that name."""
+        return next(run for run in self.runs if run.name == name)
+
+    def count_blocks(self) -> int:
+        """Number of blocks of all runs."""
+        return sum(-(-run.signals // self.block) for run in self.runs)
+
+    def blocks(self, run: PlannedRun) -> Iterator[Block]:
+        """The blocks of a run in order."""
+        starts = list(itertools.accumulate((file.signals for file in run.files), initial=0))
+        file = 0
+        for number, first in enumerate(range(0, run.signals, self.block)):
+            last = min(first + self.block, run.signals)
+            while starts[file + 1] <= first:
+                file += 1
+            yield Block(BlockName(run.name, number), first, last - first, tuple(_segments(starts, file, first, last)))
+
+    def identity(self, run: PlannedRun, block: Block) -> str:
+        """Digest of what a block's answers depend on: range and state of its files, and the question."""
+        parts = [
+            (
+                Path(run.files[part.file].path).name,
+                run.files[part.file].size,
+                run.files[part.file].modified_ns,
+                part.first,
+                part.signals,
+            )
+            for part in block.segments
+        ]
+        return _digest([PLAN_VERSION, self.question, run.name, block.first, block.signals, parts])
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain dictionary; :meth:`from_json` is its inverse."""
+        runs = [{**asdict(run), "columns": [column.to_json() for column in run.columns]} for run in self.runs]
+        return {"version": PLAN_VERSION, "question": self.question, "block": self.block, "runs": runs}
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Plan:
+        """Plan from what :meth:`to_json` made."""
+        runs = tuple(
+            PlannedRun(
+                **{
+                    **run,
+                    "files": tuple(PlannedFile(**file) for file in run["files"]),
+                    "columns": tuple(Column.from_json(column) for column in run["columns"]),
+                }
+            )
+            for run in record["runs"]
+        )
+        return cls(record["question"], record["block"], runs)
+
+    @classmethod
+    def read(cls, path: Path) -> Plan:
+        """Read ``plan.json``.
+
+        Raises
+        ------
+        CampaignError
+            There is none, or it is of another version.
+        """
+        try:
+            record = json.loads(path.read_bytes())
+        except FileNotFoundError:
+            raise CampaignError(
+                f"{path.parent}: is not a campaign directory (no {path.name}); 'psdbatch run campaign.toml' makes one"
+            ) from None
+        except ValueError as error:
+            raise CampaignError(f"{path}: damaged ({error})") from error
+        if record.get("version") != PLAN_VERSION:
+            raise CampaignError(f"{path}: plan of another version of psdbatch ({record.get('version')})")
+        return cls.from_json(record)
+
+
+def make_plan(config: CampaignConfig, indexes: Iterable[FileIndex], model_digest: str) -> Plan:
+    """Group indexed files into runs and fix the question.
+
+    Raises
+    ------
+    AcquisitionFileError, ConfigurationError
+        Files of one run do not go together, or the run pattern is no regular expression.
+    """
+    groups: dict[str, list[FileIndex]] = {}
+    for index in indexes:
+        groups.setdefault(run_name(config.input.run, index.path), []).append(index)
+    runs = tuple(_plan_run(name, files) for name, files in groups.items())
+    return Plan(question(config, model_digest), config.processing.block, runs)
+
+
+def question(config: CampaignConfig, model_digest: str) -> dict[str, Any]:
+    """What the answers depend on besides the signals.
+
+    Batch size, compiler, workers and limits are left out: they may change between two starts of a campaign.
+    """
+    settings = config.model_dump(mode="json", exclude={"campaign", "cluster", "processing", "input"})
+    settings["model"] = {**settings["model"], "path": Path(config.model.path).name, "digest": model_digest}
+    settings["input"] = config.input.model_dump(mode="json", include={"run", "format", "options"})
+    return {**settings, "processing": {"block": config.processing.block}}
+
+
+def extend(old: Plan, new: Plan, finished: Collection[str]) -> Plan:
+    """The plan of a campaign that goes on: the ``old`` runs untouched, and those that ``new`` adds.
+
+    ``finished`` names the runs that need their files no more; they may be absent from ``new``.
+
+    Raises
+    ------
+    ChangedError
+        The question, or a file of an unfinished run, is not what the campaign was planned with.
+    """
+    changes = list(_differences(old.question, new.question))
+    found = {run.name: run for run in new.runs}
+    for run in old.runs:
+        if run.name in found:
+            changes += _file_changes(run, found[run.name])
+        elif run.name not in finished:
+            changes.append(f"run '{run.name}' is not finished and not among the input files any more")
+    if changes:
+        raise ChangedError(
+            "the campaign was planned with something else; restore it, or start another campaign directory:\n"
+            + "\n".join(f"  {change}" for change in changes[:20])
+            + (f"\n  and {len(changes) - 20} more" if len(changes) > 20 else "")
+        )
+    known = {run.name for run in old.runs}
+    return Plan(old.question, old.block, (*old.runs, *(run for run in new.runs if run.name not in known)))
+
+
+def chains(plan: Plan, committed: Collection[BlockName]) -> Iterator[tuple[PlannedRun, tuple[Block, ...]]]:
+    """What is left to do, as lists of blocks that one task takes one after another.
+
+    A chain is one block, except where a file can only be decompressed from its start: then it is all blocks that
+    begin in that file, so that the file is decompressed once.
+    """
+    for run in plan.runs:
+        left = (block for block in plan.blocks(run) if block.name not in committed)
+        for _, chain in itertools.groupby(left, lambda block, run=run: _chain_key(run, block)):  # type: ignore[misc]
+            yield run, tuple(chain)
+
+
+def run_name(pattern: str, path: str) -> str:
+    """Name of the run a file belongs to: the last match of ``pattern`` in its path, else the file's own stem."""
+    try:
+        matches = list(re.finditer(pattern, path))
+    except re.error as error:
+        raise ConfigurationError(f"'input.run': '{pattern}' is not a regular expression: {error}") from None
+    name = (matches[-1][1] if matches[-1].re.groups else matches[-1][0]) if matches else Path(path).name.split(".")[0]
+    return re.sub(r"[^\w.+-]", "_", name).lstrip(".") or "run"
+
+
+def natural_order(path: str) -> list[Any]:
+    """Sort key that puts ``run_2`` before ``run_10``."""
+    return [(1, int(part), "") if part.isdigit() else (0, 0, part) for part in re.split(r"(\d+)", path)]
+
+
+def _chain_key(run: PlannedRun, block: Block) -> Any:
+    start = block.segments[0].file
+    return block.name if run.files[start].seekable else start
+
+
+def _segments(starts: list[int], file: int, first: int, last: int) -> Iterator[Segment]:
+    while first < last:
+        end = min(last, starts[file + 1])
+        if end > first:
+            yield Segment(file, first - starts[file], end - first)
+        first, file = end, file + 1
+
+
+def _plan_run(name: str, indexes: list[FileIndex]) -> PlannedRun:
+    first = indexes[0]
+    for index in indexes[1:]:
+        for what in ("sample_dtype", "timestamp_unit"):
+            one, other = getattr(first.scan, what), getattr(index.scan, what)
+            if one != other:
+                raise AcquisitionFileError(
+                    f"{index.path}: {what.replace('_', ' ')} {other}, but {one} in {first.path} of the same run '{name}'; "
+                    "make them different runs with 'run = ...' in [input]"
+                )
+    columns = {column.name: column for index in indexes for column in index.scan.columns}
+    return PlannedRun(
+        name=name,
+        files=tuple(_plan_file(name, number, index) for number, index in enumerate(indexes)),
+        signals=sum(index.scan.signals for index in indexes),
+        samples=max(index.scan.longest for index in indexes),
+        sample_dtype=first.scan.sample_dtype,
+        timestamp_unit=first.scan.timestamp_unit,
+        columns=tuple(columns.values()),
+    )
+
+
+def _plan_file(run: str, number: int, index: FileIndex) -> PlannedFile:
+    return PlannedFile(
+        path=index.path,
+        size=index.size,
+        modified_ns=index.modified_ns,
+        format=index.format,
+        signals=index.scan.signals,
+        seekable=index.seekable,
+        damage=len(index.scan.damage),
+        index=f"{run}.{number:06d}.json",
+    )
+
+
+def _file_changes(old: PlannedRun, new: PlannedRun) -> Iterator[str]:
+    before = {file.path: file for file in old.files}
+    now = {file.path: file for file in new.files}
+    for path in before.keys() - now.keys():
+        yield f"run '{old.name}': {path} is not among the input files any more"
+    for path in now.keys() - before.keys():
+        yield f"run '{old.name}': {path} is new; files can only be added as new runs"
+    for path in before.keys() & now.keys():
+        if before[path].size != now[path].size:
+            yield f"{path}: has {now[path].size:,} bytes, had {before[path].size:,}"
+        elif before[path] != now[path]:
+            yield f"{path}: was modified (same size, other modification time or content)"
+
+
+def _differences(old: Any, new: Any, where: str = "") -> Iterator[str]:
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        for key in sorted(old.keys() | new.keys()):
+            yield from _differences(old.get(key), new.get(key), f"{where}.{key}" if where else key)
+    elif old != new:
+        yield f"{where}: was {json.dumps(old)}, is now {json.dumps(new)}"
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
