@@ -36,6 +36,25 @@ REASONS: dict[Flag, str] = {
     Flag.BAD_ANSWER: "the model answered NaN or infinity",
 }
 
+
+def refusal(flags: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """The one bit that names why each signal is refused: its lowest refusing bit, 0 for signals with an answer.
+
+    Parameters
+    ----------
+    flags
+        uint16, any shape; the result has the same shape and dtype.
+    """
+    refusing = flags & np.uint16(REFUSED)
+    return refusing & (~refusing + np.uint16(1))
+
+
+def count_refused(flags: np.ndarray[Any, Any]) -> dict[str, int]:
+    """Refused signals by reason, each signal counted once; reasons without a signal are left out."""
+    bits, counts = np.unique(refusal(flags), return_counts=True)
+    return {REASONS[Flag(int(bit))]: int(count) for bit, count in zip(bits, counts, strict=True) if bit}
+
+
 NO_LABEL = 255
 """Label of a signal without an answer."""
 

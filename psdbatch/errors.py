@@ -55,5 +55,16 @@ class ChangedError(CampaignError):
     """Configuration, model or input files are not what the campaign was planned with."""
 
 
+class ReadError(PsdbatchError, OSError):
+    """Reading an acquisition file failed for a reason that may pass: network, node, file system."""
+
+
 class StorageError(PsdbatchError, OSError):
-    """The file system refused: full, read-only, or gone."""
+    """The campaign directory cannot be written.
+
+    ``lasting`` tells a full, read-only or vanished file system from a passing fault.
+    """
+
+    def __init__(self, message: str, lasting: bool = False) -> None:
+        super().__init__(message)
+        self.lasting = lasting

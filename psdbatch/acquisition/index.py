@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import threading
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from psdbatch.acquisition.bytesource import open_source
 from psdbatch.acquisition.format import Damage, Scan, SignalReader
 from psdbatch.acquisition.registry import format_named, recognise
 from psdbatch.columns import Column
-from psdbatch.errors import AcquisitionFileError
+from psdbatch.errors import AcquisitionFileError, CampaignError
 
 INDEX_VERSION = 1
 """Part of the cache key: raise it when a scan finds something new."""
@@ -106,7 +107,7 @@ def index_file(
         str(path), size, modified_ns, name, kind.options.model_dump(), source.compression, source.seekable, scan
     )
     if entry:
-        _store(index, entry)
+        write_index(index, entry)
     return index
 
 
@@ -128,6 +129,28 @@ def default_cache() -> Path:
     return Path(os.environ.get("PSDBATCH_CACHE") or Path(base) / "psdbatch")
 
 
+def write_index(index: FileIndex, path: Path) -> None:
+    """Write ``index`` to ``path``, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(f".{os.getpid()}.{threading.get_ident()}.partial")
+    partial.write_text(json.dumps(index.to_json()))
+    partial.replace(path)
+
+
+def read_index(path: Path) -> FileIndex:
+    """Read an index that :func:`write_index` wrote.
+
+    Raises
+    ------
+    CampaignError
+        The index file is gone or damaged.
+    """
+    try:
+        return FileIndex.from_json(json.loads(path.read_bytes()))
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise CampaignError(f"{path}: the index cannot be read ({error})") from error
+
+
 def _stat(path: Path) -> tuple[int, int]:
     status = path.stat()
     if not path.is_dir():
@@ -145,13 +168,8 @@ def _key(path: Path, name: str, options: Mapping[str, Any] | None) -> str:
 
 def _load(entry: Path) -> FileIndex | None:
     try:
-        return FileIndex.from_json(json.loads(entry.read_text()))
-    except (OSError, ValueError, TypeError, KeyError):
+        return read_index(entry)
+    except CampaignError:
         return None  # absent, torn or of another version: the file is indexed again
 
 
-def _store(index: FileIndex, entry: Path) -> None:
-    entry.parent.mkdir(parents=True, exist_ok=True)
-    partial = entry.with_suffix(f".{os.getpid()}.partial")
-    partial.write_text(json.dumps(index.to_json()))
-    partial.replace(entry)

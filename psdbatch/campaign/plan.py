@@ -134,6 +134,10 @@ class Plan:
         runs = [{**asdict(run), "columns": [column.to_json() for column in run.columns]} for run in self.runs]
         return {"version": PLAN_VERSION, "question": self.question, "block": self.block, "runs": runs}
 
+    def to_bytes(self) -> bytes:
+        """The plan as a file's content."""
+        return (json.dumps(self.to_json()) + "\n").encode()
+
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Plan:
         """Plan from what :meth:`to_json` made."""

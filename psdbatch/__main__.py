@@ -1,0 +1,43 @@
+"""Entry point of the ``psdbatch`` command: errors become one message and an exit code."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from types import FrameType
+from typing import NoReturn
+
+import click
+
+from psdbatch.errors import ExitCode, PsdbatchError
+
+
+def main() -> NoReturn:
+    """Run the command line."""
+    from psdbatch.cli import cli
+
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        code = cli.main(standalone_mode=False)
+    except PsdbatchError as error:
+        click.echo(f"psdbatch: {error}", err=True)
+        code = error.exit_code
+    except click.ClickException as error:
+        error.show()
+        code = ExitCode.USAGE
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("psdbatch: interrupted; the same command goes on", err=True)
+        code = ExitCode.UNFINISHED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = ExitCode.ERROR
+    sys.exit(int(code or 0))
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,146 @@
+"""A campaign from start to end: prepare, process, finalise."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from distributed import Client
+
+from psdbatch.campaign.commit import CommitRecord, quarantine
+from psdbatch.campaign.directory import BlockName, CampaignDirectory
+from psdbatch.campaign.dispatch import Dispatcher
+from psdbatch.campaign.failures import Verdict
+from psdbatch.campaign.finalise import Summary, finalise
+from psdbatch.campaign.journal import Journal
+from psdbatch.campaign.plan import Plan, chains
+from psdbatch.campaign.prepare import Campaign
+from psdbatch.campaign.process import BlockTask, block_task
+from psdbatch.cluster.local import local_cluster, workers_of
+from psdbatch.cluster.nanny import DEATHS
+from psdbatch.monitor.progress import Progress
+
+logger = logging.getLogger(__name__)
+
+QUARANTINED = "the block was given up"
+
+
+def run_campaign(campaign: Campaign, progress: Progress) -> Summary:
+    """Process what is left of a prepared campaign and bring its store to a readable end.
+
+    Parameters
+    ----------
+    campaign
+        From :func:`psdbatch.campaign.prepare.prepare`.
+    progress
+        Shows how it goes.
+
+    Raises
+    ------
+    PsdbatchError
+        The campaign cannot go on; finished blocks are safe.
+    """
+    journal = Journal(campaign.directory.journal)
+    committed = set(campaign.directory.committed())
+    left = sum(len(chain) for _, chain in chains(campaign.plan, committed))
+    journal.write("started", fingerprint=campaign.plan.fingerprint, blocks=campaign.plan.count_blocks(), left=left)
+    started = time.time()
+    try:
+        if left:
+            _process(campaign, committed, journal, progress)
+    except BaseException as error:
+        journal.write("stopped", reason=f"{type(error).__name__}: {error}")
+        raise
+    summary = finalise(campaign.directory, campaign.plan, elapsed=time.time() - started)
+    journal.write("finished", **summary.facts())
+    return summary
+
+
+def _process(campaign: Campaign, committed: set[BlockName], journal: Journal, progress: Progress) -> None:
+    plan, directory = campaign.plan, campaign.directory
+    progress.begin(plan, committed)
+    with local_cluster(campaign.config.cluster, directory.logs) as client, progress:
+        progress.address(client.dashboard_link if campaign.config.cluster.dashboard else None)
+        watcher = _Witness(journal, progress)
+        dispatcher = Dispatcher(
+            client=client,
+            threads=lambda: _threads(client, campaign),
+            attempts=campaign.config.processing.attempts,
+            backoff=campaign.config.processing.backoff,
+            watcher=watcher,
+            quarantine=lambda task, failures: _give_up(directory, plan, task, failures, watcher),
+        )
+        client.subscribe_topic(DEATHS, lambda event: _note_death(event, dispatcher.deaths, journal))
+        left_over = dispatcher.run(_tasks(directory, plan, committed))
+    if left_over:
+        journal.write("left over", blocks=[str(block.name) for task in left_over for block in task.blocks][:1000])
+
+
+def _tasks(directory: CampaignDirectory, plan: Plan, committed: set[BlockName]) -> Iterator[BlockTask]:
+    for run, chain in chains(plan, committed):
+        yield block_task(directory, plan, run, chain)
+
+
+def _threads(client: Client, campaign: Campaign) -> int:
+    workers = client.scheduler_info(n_workers=-1)["workers"].values()
+    processes, threads = workers_of(campaign.config.cluster)
+    return sum(worker["nthreads"] for worker in workers) or processes * threads
+
+
+def _give_up(directory: CampaignDirectory, plan: Plan, task: BlockTask, failures: list[str], watcher: _Witness) -> None:
+    """Commit the unfinished blocks of a task without answers, so that the campaign ends and says what is missing."""
+    run = plan.run(task.run.name)
+    for block in task.blocks:
+        if directory.record(block.name).exists():
+            continue
+        record = quarantine(
+            directory,
+            block.name,
+            first=block.first,
+            signals=block.signals,
+            identity=plan.identity(run, block),
+            refused={QUARANTINED: block.signals},
+            refusals=({"first": block.first, "signals": block.signals, "reason": failures[-1]},),
+            quarantine="; ".join(dict.fromkeys(failures)),
+        )
+        watcher.committed(record)
+
+
+def _note_death(event: tuple[float, Any], deaths: dict[str, str], journal: Journal) -> None:
+    facts = event[1]
+    deaths[facts["worker"]] = facts["reason"]
+    journal.write("worker died", **facts)
+
+
+@dataclass
+class _Witness:
+    """Tells journal and progress what the dispatcher sees."""
+
+    journal: Journal
+    progress: Progress
+
+    def committed(self, record: CommitRecord) -> None:
+        if record.quarantine:
+            self.journal.write("quarantined", block=str(record.name), reason=record.quarantine)
+        self.progress.committed(record)
+
+    def failed(self, task: BlockTask, worker: str | None, reason: str, verdict: Verdict) -> None:
+        blocks = [str(block.name) for block in task.blocks]
+        self.journal.write("failed", blocks=blocks, worker=worker, reason=reason, verdict=str(verdict))
+        logger.warning("blocks %s failed (%s): %s", blocks, verdict, reason)
+        self.progress.failed(reason)
+
+
+def release_quarantined(directory: CampaignDirectory) -> list[BlockName]:
+    """Forget the commits of quarantined blocks, so that the next start tries them again."""
+    released = []
+    for name in list(directory.committed()):
+        path = directory.record(name)
+        if CommitRecord.read(path).quarantine:
+            Path(path).unlink()
+            released.append(name)
+    return released

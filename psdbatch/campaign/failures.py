@@ -1,0 +1,91 @@
+"""Classes of failure, and what each one means for a block.  The only place where a retry is decided."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from psdbatch.errors import (
+    AcquisitionFileError,
+    CampaignError,
+    ConfigurationError,
+    ModelError,
+    PsdbatchError,
+    StorageError,
+)
+
+
+class FailureClass(StrEnum):
+    """What kind of failure it was."""
+
+    TRANSIENT = "transient"  # I/O, network, node: again, elsewhere, after a pause
+    RESOURCE = "resource"  # memory or time: again; with a smaller batch, on another worker
+    PERMANENT = "permanent"  # the bytes: the block is quarantined at once
+    FATAL = "fatal"  # the whole campaign is concerned: stop, say why, lose nothing
+    UNKNOWN = "unknown"  # a worker died, or a defect: again on other workers, then quarantine
+
+
+class Verdict(StrEnum):
+    """What happens to the block."""
+
+    RETRY = "retry"
+    RETRY_ALONE = "retry alone"  # with no other block in flight, so that a death is its own
+    QUARANTINE = "quarantine"
+    LEAVE = "leave"  # neither done nor given up: the next start of the campaign tries again
+    STOP = "stop"
+
+
+def classify(error: BaseException) -> FailureClass:
+    """Class of the failure that ``error`` reports."""
+    if type(error).__name__ == "KilledWorker":  # by name: distributed is not imported for this
+        return FailureClass.UNKNOWN
+    if isinstance(error, StorageError):
+        return FailureClass.FATAL if error.lasting else FailureClass.TRANSIENT
+    if isinstance(error, MemoryError):
+        return FailureClass.RESOURCE
+    if isinstance(error, (ModelError, ConfigurationError, CampaignError)):
+        return FailureClass.FATAL
+    if isinstance(error, AcquisitionFileError):
+        return FailureClass.PERMANENT
+    if isinstance(error, (OSError, TimeoutError)):
+        return FailureClass.TRANSIENT
+    return FailureClass.UNKNOWN
+
+
+@dataclass
+class Troubles:
+    """What has happened to one task so far.
+
+    ``deaths`` counts the workers that died with the task on them: perhaps its doing, perhaps another one's.
+    """
+
+    failures: list[str] = field(default_factory=list)
+    deaths: int = 0
+
+    def judge(self, error: BaseException, attempts: int) -> Verdict:
+        """Note the failure and decide; ``attempts`` are allowed.
+
+        A death proves nothing while other tasks ran on the worker, so after the first one the task runs alone: a
+        task that is quarantined for deaths has killed a worker that it had to itself.
+        """
+        kind = classify(error)
+        self.failures.append(describe(error))
+        if kind is FailureClass.FATAL:
+            return Verdict.STOP
+        if kind is FailureClass.PERMANENT:
+            return Verdict.QUARANTINE
+        if type(error).__name__ == "KilledWorker":
+            self.deaths += 1
+            if self.deaths >= max(attempts, 2):
+                return Verdict.QUARANTINE
+            return Verdict.RETRY_ALONE
+        if len(self.failures) < attempts:
+            return Verdict.RETRY
+        return Verdict.QUARANTINE if kind is FailureClass.UNKNOWN else Verdict.LEAVE
+
+
+def describe(error: BaseException) -> str:
+    """One line for the journal and for people."""
+    if type(error).__name__ == "KilledWorker":
+        return "the worker died"
+    return str(error) if isinstance(error, PsdbatchError) else f"{type(error).__name__}: {error}"

@@ -1,0 +1,141 @@
+"""The end of a pass: every committed block in the store, everything counted, metadata gathered, summary written."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from psdbatch.campaign import files
+from psdbatch.campaign.commit import CommitRecord, publish, published
+from psdbatch.campaign.directory import BlockName, CampaignDirectory
+from psdbatch.campaign.plan import Plan
+from psdbatch.errors import ExitCode
+from psdbatch.results.store import consolidate
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Numbers of a campaign as its commit records tell them.
+
+    Attributes
+    ----------
+    signals, written, refused
+        ``signals = written + sum(refused) + missing``; ``refused`` by reason.
+    missing
+        Signals of blocks that are not finished.
+    blocks, finished, quarantined
+        Blocks of the plan, with a record, and given up.
+    bytes, shards
+        Size of the store's shards, and how many there are.
+    seconds
+        Time per stage, added over all blocks (s).
+    boards
+        Per acquisition board: signals, and its share of the time of all stages (s).
+    peak_memory
+        Largest resident memory of a worker process (bytes).
+    elapsed
+        Wall time of this pass (s).
+    """
+
+    signals: int
+    written: int
+    refused: dict[str, int]
+    missing: int
+    blocks: int
+    finished: int
+    quarantined: int
+    bytes: int
+    shards: int
+    seconds: dict[str, float]
+    boards: dict[str, dict[str, float]]
+    peak_memory: int
+    elapsed: float
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """What the command says to a shell."""
+        if self.missing:
+            return ExitCode.UNFINISHED
+        return ExitCode.REFUSED if self.refused else ExitCode.OK
+
+    def facts(self) -> dict[str, Any]:
+        """Plain dictionary for JSON."""
+        return asdict(self)
+
+
+def records(directory: CampaignDirectory, plan: Plan) -> Iterator[CommitRecord]:
+    """Commit records of the plan's blocks, in the order of the plan."""
+    committed = set(directory.committed())
+    for run in plan.runs:
+        for number in range(-(-run.signals // plan.block)):
+            name = BlockName(run.name, number)
+            if name in committed:
+                yield CommitRecord.read(directory.record(name))
+
+
+def finalise(directory: CampaignDirectory, plan: Plan, elapsed: float = 0.0) -> Summary:
+    """Finish renames that somebody left undone, gather metadata, write ``summary.json``.
+
+    Raises
+    ------
+    CampaignError
+        A committed shard is lost, or a record is damaged.
+    """
+
+    def settled() -> Iterator[CommitRecord]:
+        for record in records(directory, plan):
+            if not published(directory, record):
+                publish(directory, record)
+            yield record
+
+    summary = summarise(plan, settled(), elapsed)
+    consolidate(directory.store)
+    files.replace_durably(directory.summary, json.dumps(summary.facts(), indent=1).encode())
+    return summary
+
+
+def summarise(plan: Plan, found: Iterator[CommitRecord], elapsed: float = 0.0) -> Summary:
+    """Add up commit records."""
+    totals: Counter[str] = Counter()
+    refused: Counter[str] = Counter()
+    seconds: Counter[str] = Counter()
+    board_signals: Counter[str] = Counter()
+    board_seconds: Counter[str] = Counter()
+    peak_memory = 0
+    for record in found:
+        totals.update(
+            finished=1,
+            quarantined=int(record.quarantine is not None),
+            written=record.written,
+            recorded=record.signals,
+            bytes=sum(shard.bytes for shard in record.shards),
+            shards=len(record.shards),
+        )
+        refused.update(record.refused)
+        spent = record.report.get("seconds", {})
+        seconds.update(spent)
+        for board, signals in record.report.get("boards", {}).items():
+            board_signals[board] += signals
+            board_seconds[board] += sum(spent.values()) * signals / record.signals
+        peak_memory = max(peak_memory, record.report.get("peak_memory", 0))
+    return Summary(
+        signals=plan.signals,
+        written=totals["written"],
+        refused=dict(refused),
+        missing=plan.signals - totals["recorded"],
+        blocks=plan.count_blocks(),
+        finished=totals["finished"],
+        quarantined=totals["quarantined"],
+        bytes=totals["bytes"],
+        shards=totals["shards"],
+        seconds=dict(seconds),
+        boards={
+            board: {"signals": board_signals[board], "seconds": board_seconds[board]}
+            for board in sorted(board_signals, key=int)
+        },
+        peak_memory=peak_memory,
+        elapsed=elapsed,
+    )

@@ -1,0 +1,218 @@
+"""What a worker runs: the blocks of one chain one after another, each committed on its own."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from psdbatch.campaign.block import BlockResult, Stages, compute_block
+from psdbatch.campaign.commit import Attempt, CommitRecord
+from psdbatch.campaign.directory import CampaignDirectory
+from psdbatch.campaign.layout import store_layout
+from psdbatch.campaign.plan import Block, Plan, PlannedRun
+from psdbatch.campaign.reading import RunReader
+from psdbatch.campaign.schema import Schema, make_schema
+from psdbatch.cluster.watchdog import deadline
+from psdbatch.config import CampaignConfig, read_config
+from psdbatch.errors import StorageError
+from psdbatch.models.batching import BatchedEngine, engine_for
+from psdbatch.models.engine_settings import EngineSettings
+from psdbatch.models.facts import ModelFacts
+from psdbatch.results.shards import encode_shard
+from psdbatch.results.store import shard_file
+
+
+@dataclass(frozen=True)
+class BlockTask:
+    """Everything a worker needs to know that does not lie in the campaign directory: a few hundred bytes.
+
+    Attributes
+    ----------
+    campaign
+        Path of the campaign directory.
+    run
+        The run, without its list of files.
+    blocks, identities
+        The chain's blocks in order, and what their answers depend on.
+    indexes
+        Name of the index of each file that the blocks touch, by the file's number in the run.
+    """
+
+    campaign: str
+    run: PlannedRun
+    blocks: tuple[Block, ...]
+    identities: tuple[str, ...]
+    indexes: Mapping[int, str]
+
+
+def block_task(campaign: CampaignDirectory, plan: Plan, run: PlannedRun, blocks: tuple[Block, ...]) -> BlockTask:
+    """The task for a chain of blocks of ``run``."""
+    touched = {segment.file for block in blocks for segment in block.segments}
+    return BlockTask(
+        campaign=str(campaign.path),
+        run=replace(run, files=()),
+        blocks=blocks,
+        identities=tuple(plan.identity(run, block) for block in blocks),
+        indexes={file: run.files[file].index for file in touched},
+    )
+
+
+def process_blocks(task: BlockTask) -> list[CommitRecord]:
+    """Read, infer, store and commit the blocks of a chain; blocks already committed are passed over.
+
+    Returns
+    -------
+    list of CommitRecord
+        The records that count, whether this attempt or another one won.
+
+    Raises
+    ------
+    PsdbatchError
+        Said in the user's words, with the block it happened in.
+    """
+    campaign = CampaignDirectory(Path(task.campaign))
+    session = open_session(task.campaign)
+    engine, schema = session.engine(task.run), session.schema(task.run)
+    records = []
+    with RunReader({file: campaign.index / name for file, name in task.indexes.items()}) as reader:
+        for block, identity in zip(task.blocks, task.identities, strict=True):
+            record = campaign.record(block.name)
+            if record.exists():
+                records.append(CommitRecord.read(record))
+                continue
+            with deadline(session.config.processing.time_limit, f"block {block.name}", campaign.logs):
+                records.append(_process(campaign, session, task.run, block, identity, reader, engine, schema))
+    return records
+
+
+def _process(
+    campaign: CampaignDirectory,
+    session: Session,
+    run: PlannedRun,
+    block: Block,
+    identity: str,
+    reader: RunReader,
+    engine: BatchedEngine,
+    schema: Schema,
+) -> CommitRecord:
+    started, stages = time.time(), Stages()
+    result = compute_block(run, block, reader, engine, schema, stages)
+    with _storing(campaign, block):
+        attempt = Attempt(campaign, block.name)
+        try:
+            stage_shards(attempt, session.config, block, result, schema, stages)
+            return attempt.commit(
+                first=block.first,
+                signals=block.signals,
+                identity=identity,
+                refused=result.refused,
+                refusals=result.refusals,
+                report=_report(started, result, engine),
+            )
+        except OSError:
+            if campaign.record(block.name).exists():  # another attempt won and removed this one's staging
+                return CommitRecord.read(campaign.record(block.name))
+            attempt.abandon()
+            raise
+
+
+def stage_shards(
+    attempt: Attempt, config: CampaignConfig, block: Block, result: BlockResult, schema: Schema, stages: Stages
+) -> None:
+    """Encode every column of a block and write it to the attempt's directory."""
+    layout = store_layout(config.processing, config.results)
+    for column in schema.columns:
+        with stages("encode"):
+            shard = encode_shard(
+                result.columns[column.name],
+                chunk=layout.chunk,
+                shard=layout.block,
+                level=layout.level,
+                fill_value=column.fill_value(),
+            )
+        with stages("write"):
+            attempt.stage(shard_file(column, block.name.number), shard)
+
+
+@dataclass(frozen=True)
+class Session:
+    """A campaign as a worker process knows it: read once from the campaign directory."""
+
+    config: CampaignConfig
+    facts: ModelFacts
+    tuning: Path
+
+    def schema(self, run: PlannedRun) -> Schema:
+        """Columns of the run's group."""
+        return make_schema(self.config, self.facts, run.timestamp_unit, run.columns)
+
+    def engine(self, run: PlannedRun) -> BatchedEngine:
+        """The engine for the run's signals; made once per process, with the batch size measured here."""
+        settings = EngineSettings(
+            facts=self.facts,
+            source=self.config.model,
+            signals=self.config.signals,
+            preparation=self.config.preparation,
+            charge=self.config.charge,
+            pile_up=self.config.pile_up,
+            samples=run.samples,
+            sample_dtype=run.sample_dtype,
+            xla=self.config.processing.xla,
+        )
+        return engine_for(settings, self.config.processing.batch, self.tuning)
+
+
+@lru_cache(maxsize=4)
+def open_session(campaign: str) -> Session:
+    """Session of the campaign in directory ``campaign``."""
+    directory = CampaignDirectory(Path(campaign))
+    facts = ModelFacts.read(directory.model / "model.json")
+    frozen = replace(facts, path=str(directory.model / "model.pb"))
+    return Session(read_config(directory.config), frozen, directory.tuning)
+
+
+@contextmanager
+def _storing(campaign: CampaignDirectory, block: Block) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        advice = _ADVICE.get(error.errno or 0, "see the system's log")
+        raise StorageError(
+            f"{campaign.path}: block {block.name} cannot be stored: {error.strerror or error}; {advice}; finished blocks are safe",
+            lasting=error.errno in _ADVICE,
+        ) from error
+
+
+_ADVICE = {
+    errno.ENOSPC: "make room and run the same command again",
+    errno.EDQUOT: "the quota is used up; make room and run the same command again",
+    errno.EROFS: "the file system is mounted read-only",
+    errno.EACCES: "write permission is missing",
+    errno.EPERM: "write permission is missing",
+    errno.ENOENT: "the directory has vanished",
+    errno.ENOTDIR: "the directory has vanished",
+}
+"""What to do about a file system that will not take the next block either."""
+
+
+def _report(started: float, result: BlockResult, engine: BatchedEngine) -> dict[str, Any]:
+    return {
+        "started": round(started, 3),
+        "finished": round(time.time(), 3),
+        "seconds": {stage: round(seconds, 6) for stage, seconds in result.seconds.items()},
+        "boards": result.boards,
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "device": engine.device,
+        "batch": engine.batch,
+        "peak_memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+    }

@@ -1,0 +1,55 @@
+"""What the store says about its own origin.  The same campaign always says the same: no dates, no host names."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from psdbatch.campaign.plan import Plan, PlannedRun
+from psdbatch.models.facts import ModelFacts
+
+RECORDED_PACKAGES = ("psdbatch", "numpy", "numba", "zstandard", "zarr", "dask", "tensorflow", "tensorflow-cpu")
+
+
+def store_provenance(plan: Plan, facts: ModelFacts, classes: tuple[str, ...]) -> dict[str, Any]:
+    """Attributes of the root group."""
+    return {
+        "creator": "psdbatch",
+        "model": {"source": facts.source, "digest": facts.digest, "source_digest": facts.source_digest},
+        "classes": list(classes),
+        "configuration": dict(plan.question),
+        "block": plan.block,
+        "software": versions(),
+        "plan_fingerprint": plan.fingerprint,
+    }
+
+
+def run_provenance(run: PlannedRun) -> dict[str, Any]:
+    """Attributes of a run's group: its files, and where they were damaged without a place for the lost signals."""
+    return {
+        "run": run.name,
+        "samples": run.samples,
+        "files": [
+            {
+                "path": file.path,
+                "bytes": file.size,
+                "modified_ns": file.modified_ns,
+                "format": file.format,
+                "signals": file.signals,
+                "damaged_regions": file.damage,
+            }
+            for file in run.files
+        ],
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that shape the results, where they are installed."""
+    found = {"python": platform.python_version()}
+    for package in RECORDED_PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

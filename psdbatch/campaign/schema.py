@@ -1,0 +1,102 @@
+"""The columns of a run's results: the model's outputs, the hit's identity, the classical quantities, the format's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from psdbatch.columns import AMPLITUDE, BOARD, CHANNEL, CHARGE_LONG, CHARGE_SHORT, FLAGS, TIMESTAMP, Column
+from psdbatch.config import CampaignConfig, Charge
+from psdbatch.errors import ConfigurationError
+from psdbatch.models.facts import ModelFacts
+from psdbatch.models.outputs import output_columns
+from psdbatch.wording import nearest
+
+
+@dataclass(frozen=True)
+class Schema:
+    """Columns of one run's group, by where they come from.
+
+    ``answers`` from the model, ``identity`` and ``recorded`` from the acquisition file, ``shape`` from the samples.
+    """
+
+    answers: tuple[Column, ...]
+    identity: tuple[Column, ...]
+    shape: tuple[Column, ...]
+    recorded: tuple[Column, ...]
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """All columns, in the order of the store."""
+        return (*self.answers, *self.identity, *self.shape, FLAGS, *self.recorded)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in the order of ``probability``; none if the model does not classify."""
+        label = next((column for column in self.answers if column.name == "label"), None)
+        return tuple(str(label.attributes["flag_meanings"]).split()) if label else ()
+
+
+def make_schema(config: CampaignConfig, facts: ModelFacts, timestamp_unit: str, recorded: Iterable[Column]) -> Schema:
+    """Columns of one run's group.
+
+    Parameters
+    ----------
+    config, facts
+        Campaign and model.
+    timestamp_unit
+        Unit of the run's timestamps.
+    recorded
+        Extra columns of the run's acquisition files.
+
+    Raises
+    ------
+    ConfigurationError
+        ``results.columns`` names a column that the files do not hold, or a name is used twice.
+    """
+    schema = Schema(
+        answers=output_columns(facts, config.model),
+        identity=(replace(TIMESTAMP, unit=timestamp_unit), BOARD, CHANNEL),
+        shape=(
+            AMPLITUDE,
+            _with(CHARGE_LONG, **_gate(config, config.charge.long)),
+            _with(CHARGE_SHORT, **_gate(config, config.charge.short)),
+        ),
+        recorded=_kept(config, tuple(recorded)),
+    )
+    names = [column.name for column in schema.columns]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ConfigurationError(
+            f"two columns are named '{twice[0]}'; leave one out with 'columns = [...]' in [results]"
+        )
+    return schema
+
+
+def _kept(config: CampaignConfig, recorded: tuple[Column, ...]) -> tuple[Column, ...]:
+    wanted = config.results.columns
+    if wanted is None:
+        return recorded
+    known = {column.name: column for column in recorded}
+    for name in wanted:
+        if name not in known:
+            raise ConfigurationError(
+                f"'results.columns': the files hold no column '{name}'{nearest(name, known)}; they hold: {', '.join(known) or 'none'}"
+            )
+    return tuple(known[name] for name in wanted)
+
+
+def _gate(config: CampaignConfig, samples: int) -> dict[str, Any]:
+    charge: Charge = config.charge
+    return {
+        "gate_align": charge.align,
+        "gate_threshold": charge.threshold,
+        "gate_offset_samples": charge.offset,
+        "gate_samples": samples,
+        "sampling_period_ns": config.signals.sampling_period,
+    }
+
+
+def _with(column: Column, **attributes: Any) -> Column:
+    return replace(column, attributes={**column.attributes, **attributes})

@@ -1,0 +1,245 @@
+"""The commands: parse, call, print.  No logic here, and nothing heavy is imported before a command runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from psdbatch import __version__
+from psdbatch.errors import ExitCode
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from psdbatch.config import CampaignConfig
+
+PATH = click.Path(path_type=Path)
+JSON = click.option("--json", "as_json", is_flag=True, help="Print facts as JSON.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="psdbatch")
+def cli() -> None:
+    """Reprocess archives of detector pulses with a frozen TensorFlow model.
+
+    Acquisition files in, a Zarr store out.  Exit codes: 0 all fine, 1 error, 2 wrong command line, 3 finished but some
+    signals were refused, 4 unfinished (the same command goes on), 5 audit failed.
+    """
+
+
+@cli.command()
+@click.argument("files", nargs=-1, required=True, type=PATH)
+@click.option("--format", "format_name", default="auto", show_default=True, help="Acquisition format of all files.")
+@click.option("--option", "options", multiple=True, metavar="KEY=VALUE", help="Option of the format; may be repeated.")
+@click.option("--show", is_flag=True, help="List the damaged regions.")
+@JSON
+def index(files: tuple[Path, ...], format_name: str, options: tuple[str, ...], show: bool, as_json: bool) -> None:
+    """Count signals and find damage in acquisition FILES, in one pass over their headers."""
+    from psdbatch.campaign.prepare import index_files
+    from psdbatch.monitor import tables
+
+    indexes = index_files(files, format_name, _options(options))
+    if as_json:
+        _print_json([entry.to_json() for entry in indexes])
+        return
+    console = _console()
+    console.print(tables.index_table(indexes))
+    if show:
+        console.print(tables.damage_table(indexes))
+
+
+@cli.command()
+@click.argument("config", type=PATH)
+@click.option("--probe/--no-probe", default=True, show_default=True, help="Process parts of some blocks to predict time and memory.")
+@JSON
+def plan(config: Path, probe: bool, as_json: bool) -> None:
+    """Show what a campaign would do: runs, files, signals, blocks, output, time.  Nothing is written."""
+    from psdbatch.campaign.estimate import estimate
+    from psdbatch.campaign.model import find_model
+    from psdbatch.campaign.prepare import prepare
+    from psdbatch.campaign.probe import probe_campaign
+    from psdbatch.monitor import tables
+
+    campaign = prepare(_read(config), find_model, create=False)
+    expected = estimate(campaign, probe_campaign(campaign) if probe else None)
+    if as_json:
+        _print_json({**expected.facts(), "fingerprint": campaign.plan.fingerprint})
+        return
+    console = _console()
+    console.print(tables.plan_table(campaign.plan))
+    console.print(tables.estimate_table(expected))
+
+
+@cli.command()
+@click.argument("config", type=PATH)
+@click.option("--retry-quarantined", is_flag=True, help="Try blocks again that were given up before.")
+@JSON
+@click.pass_context
+def run(context: click.Context, config: Path, retry_quarantined: bool, as_json: bool) -> None:
+    """Run the campaign in CONFIG (campaign.toml, or a campaign directory) to its end; go on where it stopped.
+
+    Files of new runs are added to a finished campaign by running it again.
+    """
+    from psdbatch.campaign.coordinator import release_quarantined, run_campaign
+    from psdbatch.campaign.model import find_model
+    from psdbatch.campaign.prepare import prepare
+    from psdbatch.monitor import tables
+    from psdbatch.monitor.progress import Progress
+
+    console = _console(quiet=as_json)
+    campaign = prepare(_read(config), find_model)
+    if retry_quarantined:
+        for name in release_quarantined(campaign.directory):
+            console.print(f"tried again: block {name}")
+    summary = run_campaign(campaign, Progress(console))
+    if as_json:
+        _print_json(summary.facts())
+    else:
+        console.print(tables.summary_table(summary))
+        console.print(f"results: {campaign.directory.store}", highlight=False, soft_wrap=True)
+    context.exit(summary.exit_code)
+
+
+@cli.command()
+@click.argument("campaign", type=PATH)
+@JSON
+def status(campaign: Path, as_json: bool) -> None:
+    """Show how far a campaign is, from its directory alone."""
+    from dataclasses import asdict
+
+    from psdbatch.campaign.prepare import open_campaign
+    from psdbatch.campaign.status import read_status
+    from psdbatch.monitor import tables
+
+    state = read_status(*open_campaign(campaign))
+    if as_json:
+        _print_json(asdict(state))
+    else:
+        _console().print(tables.status_table(state))
+
+
+@cli.command()
+@click.argument("campaign", type=PATH)
+@click.option("--inputs/--no-inputs", default=True, show_default=True, help="Count the signals in the acquisition files again.")
+@click.option("--deep", is_flag=True, help="Compare time, board and channel of every signal with the acquisition files.")
+@JSON
+@click.pass_context
+def audit(context: click.Context, campaign: Path, inputs: bool, deep: bool, as_json: bool) -> None:
+    """Prove from the bytes that no signal is missing or doubled."""
+    from psdbatch.campaign.audit import audit as check
+    from psdbatch.campaign.prepare import open_campaign
+    from psdbatch.monitor import tables
+
+    result = check(*open_campaign(campaign), inputs=inputs, deep=deep)
+    if as_json:
+        _print_json(result.facts())
+    else:
+        _console().print(tables.audit_table(result))
+    context.exit(ExitCode.OK if result.passed else ExitCode.AUDIT_FAILED)
+
+
+@cli.command()
+@click.argument("model", type=PATH)
+@click.option("--input", "input_name", help="Name of the input tensor.")
+@click.option("--output", "outputs", multiple=True, help="Name of an output tensor; may be repeated.")
+@JSON
+def inspect(model: Path, input_name: str | None, outputs: tuple[str, ...], as_json: bool) -> None:
+    """Show inputs, outputs, operations and digest of a MODEL (.pb, SavedModel, .keras, .h5)."""
+    import tempfile
+
+    from psdbatch.config import ModelSource
+    from psdbatch.models.describing import describe_in_subprocess
+    from psdbatch.monitor import tables
+
+    source = ModelSource(path=str(model.absolute()), input=input_name, outputs=outputs or None)
+    with tempfile.TemporaryDirectory() as folder:
+        facts = describe_in_subprocess(source, Path(folder))
+    if as_json:
+        _print_json(facts.to_json())
+    else:
+        _console().print(tables.model_table(facts))
+
+
+@cli.command()
+@click.argument("source", type=PATH)
+@click.argument("target", type=PATH)
+@click.option("--format", "format_name", default="packets", show_default=True, help="Format of TARGET.")
+@click.option("--from", "source_format", default="auto", show_default=True, help="Format of SOURCE.")
+@click.option("--from-option", "source_options", multiple=True, metavar="KEY=VALUE", help="Option of the format of SOURCE.")
+@click.option("--option", "options", multiple=True, metavar="KEY=VALUE", help="Option of the format of TARGET.")
+@JSON
+def convert(
+    source: Path,
+    target: Path,
+    format_name: str,
+    source_format: str,
+    source_options: tuple[str, ...],
+    options: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Convert the acquisition file SOURCE to TARGET in another format, keeping every signal and column."""
+    from dataclasses import asdict
+
+    from psdbatch.acquisition.convert import convert as transcribe
+    from psdbatch.monitor import tables
+
+    summary = transcribe(
+        source,
+        target,
+        format_name,
+        options=_options(options),
+        source_format=source_format,
+        source_options=_options(source_options),
+    )
+    if as_json:
+        _print_json(asdict(summary))
+    else:
+        _console().print(tables.conversion_table(summary))
+
+
+@cli.command()
+@click.argument("campaign", type=PATH)
+@click.option("--output", type=PATH, default=Path("psd.png"), show_default=True, help="PNG or PDF to write.")
+@click.option("--run", "run_name", help="One run only; default: all.")
+@click.option("--signals", default=1_000_000, show_default=True, help="Signals to draw at most, spread evenly over the store.")
+def plot(campaign: Path, output: Path, run_name: str | None, signals: int) -> None:
+    """Draw pulse shape against charge with the network's classes."""
+    from psdbatch.monitor.psd_figure import draw_campaign
+
+    draw_campaign(campaign, output, run_name, signals)
+    _console().print(f"{output}", highlight=False, soft_wrap=True)
+
+
+def _read(path: Path) -> CampaignConfig:
+    from psdbatch.config import read_config
+
+    return read_config(path / "campaign.toml" if path.is_dir() else path)
+
+
+def _options(pairs: tuple[str, ...]) -> dict[str, Any]:
+    """``KEY=VALUE`` pairs; values are read as TOML where they are (``5``, ``true``), else as text."""
+    import tomllib
+
+    options: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise click.UsageError(f"'{pair}' is not KEY=VALUE")
+        try:
+            options[key] = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            options[key] = value
+    return options
+
+
+def _console(quiet: bool = False) -> Console:
+    from rich.console import Console
+
+    return Console(stderr=quiet)
+
+
+def _print_json(value: Any) -> None:
+    click.echo(json.dumps(value, indent=1, default=str))

@@ -1,0 +1,145 @@
+"""Progress of a campaign on a terminal, or as plain lines in a batch log."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Collection
+from typing import Protocol, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, TextColumn
+from rich.progress import Progress as Bar
+
+from psdbatch.wording import duration, quantity
+
+LINE_EVERY = 60.0
+"""Seconds between two lines where the output is not a terminal."""
+
+
+class PlannedRun(Protocol):
+    """What progress needs to know of a run."""
+
+    name: str
+    signals: int
+
+
+class Plan(Protocol):
+    """What progress needs to know of a plan."""
+
+    block: int
+
+    @property
+    def runs(self) -> Collection[PlannedRun]:
+        """The runs."""
+
+    @property
+    def signals(self) -> int:
+        """Signals of all runs."""
+
+
+class Record(Protocol):
+    """What progress needs to know of a finished block."""
+
+    @property
+    def signals(self) -> int:
+        """Signals of the block."""
+
+    @property
+    def written(self) -> int:
+        """Those with an answer."""
+
+
+class BlockName(Protocol):
+    """A block's name."""
+
+    run: str
+    number: int
+
+
+class Progress:
+    """Signals done, pace, time left, failures.
+
+    On a terminal a bar; elsewhere a line a minute, so that a batch log stays readable.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self._failures = self._refused = 0
+        self._total = self._done = self._before = 0
+        self._started = self._last_line = time.monotonic()
+        self._lock = threading.Lock()
+        self._bar = Bar(
+            TextColumn("[bold]signals"),
+            BarColumn(bar_width=None),
+            TextColumn("{task.percentage:5.1f} %"),
+            TextColumn("{task.fields[pace]}"),
+            TextColumn("{task.fields[trouble]}"),
+            console=console,
+        )
+        self._task = self._bar.add_task("signals", total=1, pace="", trouble="")
+
+    def begin(self, plan: Plan, committed: Collection[BlockName]) -> None:
+        """Set the scale: the signals of the plan and of the blocks already ``committed``."""
+        sizes = {run.name: run.signals for run in plan.runs}
+        self._total = plan.signals
+        self._before = self._done = sum(
+            max(0, min(plan.block, sizes.get(name.run, 0) - name.number * plan.block)) for name in committed
+        )
+        self._started = self._last_line = time.monotonic()
+        self._show()
+
+    def address(self, link: str | None) -> None:
+        """Print where the dashboard is."""
+        if link:
+            self.console.print(f"dashboard: {link}", highlight=False)
+
+    def committed(self, record: Record) -> None:
+        """A block is finished."""
+        with self._lock:
+            self._done += record.signals
+            self._refused += record.signals - record.written
+        self._show()
+
+    def failed(self, reason: str) -> None:
+        """An attempt failed."""
+        with self._lock:
+            self._failures += 1
+        self.console.print(f"failed attempt: {reason}", highlight=False, markup=False)
+        self._show()
+
+    def line(self) -> str:
+        """The state in one line."""
+        return f"{self._done:,} of {self._total:,} signals, {self._pace()}{self._trouble()}"
+
+    def __enter__(self) -> Self:
+        if self.console.is_terminal:
+            self._bar.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self.console.is_terminal:
+            self._bar.stop()
+        elif self._total:
+            self.console.print(self.line(), highlight=False)
+
+    def _show(self) -> None:
+        if self.console.is_terminal:
+            self._bar.update(
+                self._task, total=self._total, completed=self._done, pace=self._pace(), trouble=self._trouble()
+            )
+        elif time.monotonic() - self._last_line > LINE_EVERY:
+            self._last_line = time.monotonic()
+            self.console.print(self.line(), highlight=False)
+
+    def _pace(self) -> str:
+        done, elapsed = self._done - self._before, time.monotonic() - self._started
+        if not done or not elapsed:
+            return "starting"
+        rate = done / elapsed
+        return f"{quantity(rate, 'signals/s')}, {duration((self._total - self._done) / rate)} left"
+
+    def _trouble(self) -> str:
+        parts = [f"{self._failures} failed attempts"] if self._failures else []
+        parts += [f"{self._refused:,} signals refused"] if self._refused else []
+        return f" ({', '.join(parts)})" if parts else ""
