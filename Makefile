@@ -1,0 +1,34 @@
+# psdbatch: everything a user or developer runs by hand.  Needs Python 3.11, git and make, nothing else.
+PYTHON ?= python3.11
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: help demo test lint bench clean
+
+help:  ## show the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
+
+# Installed again only when the requirements change; a half-made environment has no stamp and is made again.
+$(VENV)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[cpu,test]'
+	touch $@
+
+demo: $(VENV)/.installed  ## simulate a run, train a network, run a campaign, audit and plot it
+	$(BIN)/python jobs/demo/demo.py --directory demo
+
+test: $(VENV)/.installed lint  ## lint, types and all tests
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/.installed  ## the benchmarks, as tables
+	$(BIN)/python -m pip install --quiet --editable '.[benchmark]'
+	$(BIN)/python -m benchmarks
+
+clean:  ## remove what the targets above made
+	rm -rf $(VENV) demo build dist
