@@ -11,7 +11,7 @@ import json
 import os
 import threading
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +101,9 @@ def index_file(
         kind = format_named(name, options)
         source = open_source(path)
         scan = kind.scan(source)
+        if source.damage:
+            broken = Damage(source.damage_offset, 0, scan.signals, 0, source.damage)
+            scan = replace(scan, damage=(*scan.damage, broken))
     except OSError as error:
         raise AcquisitionFileError(f"{path}: cannot be read: {error.strerror or error}") from error
     index = FileIndex(
@@ -171,5 +174,3 @@ def _load(entry: Path) -> FileIndex | None:
         return read_index(entry)
     except CampaignError:
         return None  # absent, torn or of another version: the file is indexed again
-
-
