@@ -53,7 +53,12 @@ def index(files: tuple[Path, ...], format_name: str, options: tuple[str, ...], s
 
 @cli.command()
 @click.argument("config", type=PATH)
-@click.option("--probe/--no-probe", default=True, show_default=True, help="Process parts of some blocks to predict time and memory.")
+@click.option(
+    "--probe/--no-probe",
+    default=True,
+    show_default=True,
+    help="Process parts of some blocks to predict time and memory.",
+)
 @JSON
 def plan(config: Path, probe: bool, as_json: bool) -> None:
     """Show what a campaign would do: runs, files, signals, blocks, output, time.  Nothing is written."""
@@ -84,6 +89,7 @@ def run(context: click.Context, config: Path, retry_quarantined: bool, as_json: 
     Files of new runs are added to a finished campaign by running it again.
     """
     from psdbatch.campaign.coordinator import release_quarantined, run_campaign
+    from psdbatch.campaign.estimate import compare
     from psdbatch.campaign.model import find_model
     from psdbatch.campaign.prepare import prepare
     from psdbatch.monitor import tables
@@ -98,7 +104,7 @@ def run(context: click.Context, config: Path, retry_quarantined: bool, as_json: 
     if as_json:
         _print_json(summary.facts())
     else:
-        console.print(tables.summary_table(summary))
+        console.print(tables.summary_table(summary, compare(campaign.plan, summary)))
         console.print(f"results: {campaign.directory.store}", highlight=False, soft_wrap=True)
     context.exit(summary.exit_code)
 
@@ -123,8 +129,12 @@ def status(campaign: Path, as_json: bool) -> None:
 
 @cli.command()
 @click.argument("campaign", type=PATH)
-@click.option("--inputs/--no-inputs", default=True, show_default=True, help="Count the signals in the acquisition files again.")
-@click.option("--deep", is_flag=True, help="Compare time, board and channel of every signal with the acquisition files.")
+@click.option(
+    "--inputs/--no-inputs", default=True, show_default=True, help="Count the signals in the acquisition files again."
+)
+@click.option(
+    "--deep", is_flag=True, help="Compare time, board and channel of every signal with the acquisition files."
+)
 @JSON
 @click.pass_context
 def audit(context: click.Context, campaign: Path, inputs: bool, deep: bool, as_json: bool) -> None:
@@ -168,7 +178,9 @@ def inspect(model: Path, input_name: str | None, outputs: tuple[str, ...], as_js
 @click.argument("target", type=PATH)
 @click.option("--format", "format_name", default="packets", show_default=True, help="Format of TARGET.")
 @click.option("--from", "source_format", default="auto", show_default=True, help="Format of SOURCE.")
-@click.option("--from-option", "source_options", multiple=True, metavar="KEY=VALUE", help="Option of the format of SOURCE.")
+@click.option(
+    "--from-option", "source_options", multiple=True, metavar="KEY=VALUE", help="Option of the format of SOURCE."
+)
 @click.option("--option", "options", multiple=True, metavar="KEY=VALUE", help="Option of the format of TARGET.")
 @JSON
 def convert(
@@ -204,7 +216,9 @@ def convert(
 @click.argument("campaign", type=PATH)
 @click.option("--output", type=PATH, default=Path("psd.png"), show_default=True, help="PNG or PDF to write.")
 @click.option("--run", "run_name", help="One run only; default: all.")
-@click.option("--signals", default=1_000_000, show_default=True, help="Signals to draw at most, spread evenly over the store.")
+@click.option(
+    "--signals", default=1_000_000, show_default=True, help="Signals to draw at most, spread evenly over the store."
+)
 def plot(campaign: Path, output: Path, run_name: str | None, signals: int) -> None:
     """Draw pulse shape against charge with the network's classes."""
     from psdbatch.monitor.psd_figure import draw_campaign

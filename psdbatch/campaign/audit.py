@@ -12,7 +12,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +69,10 @@ class Audit:
         """Whether everything is in order."""
         return not self.problems and self.indexed == self.written + sum(self.refused.values()) and not self.duplicates
 
+    def facts(self) -> dict[str, Any]:
+        """Plain dictionary for JSON."""
+        return {"passed": self.passed, **asdict(self)}
+
     def equation(self) -> str:
         """The accounting equation."""
         sign = "=" if self.indexed == self.written + sum(self.refused.values()) else "≠"
@@ -99,12 +103,24 @@ def audit(
     _compare_ledger(directory, plan, result)
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         for run in plan.runs:
-            checks = pool.map(lambda block, run=run: _check_block(directory, plan, run, block, deep), plan.blocks(run))  # type: ignore[misc]
+            checks = pool.map(lambda block, run=run: _check_block(directory, plan, run, block, deep), plan.blocks(run))
+            covered: list[tuple[int, int]] = []
             for outcome in checks:
                 _add(result, outcome)
+                covered += outcome.covered
                 if done:
                     done(outcome.signals)
+            result.duplicates += _overlap(covered)
     return result
+
+
+def _overlap(ranges: list[tuple[int, int]]) -> int:
+    """Signals that more than one of the ``(first, signals)`` ranges covers."""
+    twice = position = 0
+    for first, signals in sorted(ranges):
+        twice += max(0, min(position, first + signals) - first)
+        position = max(position, first + signals)
+    return twice
 
 
 @dataclass
@@ -115,6 +131,7 @@ class _BlockCheck:
     shards: int = 0
     bytes: int = 0
     problems: list[str] = field(default_factory=list)
+    covered: list[tuple[int, int]] = field(default_factory=list)
 
 
 def _add(result: Audit, outcome: _BlockCheck) -> None:
@@ -159,11 +176,6 @@ def _compare_ledger(directory: CampaignDirectory, plan: Plan, result: Audit) -> 
             block = int(shard.name.split(".")[1])
             if block >= expected.get(folder.name, 0):
                 result.problems.append(f"{shard}: belongs to no block of the plan")
-    for run in plan.runs:
-        position = 0
-        for block in plan.blocks(run):
-            result.duplicates += max(0, position - block.first)
-            position = block.first + block.signals
 
 
 def _run_folders(store: Path) -> Iterator[Path]:
@@ -181,6 +193,7 @@ def _check_block(directory: CampaignDirectory, plan: Plan, run: PlannedRun, bloc
     except CampaignError as error:
         check.problems.append(str(error))
         return check
+    check.covered.append((record.first, record.signals))
     if record.identity != plan.identity(run, block) or (record.first, record.signals) != (block.first, block.signals):
         check.problems.append(f"block {block.name}: was computed from something else than the plan says")
     if record.quarantine:
@@ -240,7 +253,9 @@ def _check_content(
     check.refused.update(count_refused(flags))
     check.written = int((~refused).sum())
     if check.refused != Counter(record.refused):
-        check.problems.append(f"block {block.name}: the store refuses {dict(check.refused)}, the record {dict(record.refused)}")
+        check.problems.append(
+            f"block {block.name}: the store refuses {dict(check.refused)}, the record {dict(record.refused)}"
+        )
     if label is not None and not np.array_equal(label == NO_LABEL, refused):
         check.problems.append(f"block {block.name}: labels and flags do not agree about the refused signals")
     if deep:
@@ -268,4 +283,3 @@ def _compare_identity(
                         )
     except PsdbatchError as error:
         yield f"block {block.name}: the acquisition files cannot be compared: {error}"
-

@@ -62,7 +62,7 @@ def run_campaign(campaign: Campaign, progress: Progress) -> Summary:
 
 def _process(campaign: Campaign, committed: set[BlockName], journal: Journal, progress: Progress) -> None:
     plan, directory = campaign.plan, campaign.directory
-    progress.begin(plan, committed)
+    progress.begin(plan.signals, plan.count_signals(committed))
     with local_cluster(campaign.config.cluster, directory.logs) as client, progress:
         progress.address(client.dashboard_link if campaign.config.cluster.dashboard else None)
         watcher = _Witness(journal, progress)

@@ -105,6 +105,11 @@ class Plan:
         """Number of blocks of all runs."""
         return sum(-(-run.signals // self.block) for run in self.runs)
 
+    def count_signals(self, blocks: Iterable[BlockName]) -> int:
+        """Signals of the blocks named; names that the plan does not know count nothing."""
+        sizes = {run.name: run.signals for run in self.runs}
+        return sum(max(0, min(self.block, sizes.get(name.run, 0) - name.number * self.block)) for name in blocks)
+
     def blocks(self, run: PlannedRun) -> Iterator[Block]:
         """The blocks of a run in order."""
         starts = list(itertools.accumulate((file.signals for file in run.files), initial=0))

@@ -117,7 +117,7 @@ def prepare(
         campaign.schema(run.name)  # says now what does not fit
     if create:
         try:
-            _write(campaign)
+            write_campaign(campaign)
         except OSError as error:
             raise StorageError(
                 f"{directory.path}: cannot be written: {error.strerror or error}", lasting=True
@@ -146,7 +146,7 @@ def _finished_runs(directory: CampaignDirectory, plan: Plan) -> set[str]:
     }
 
 
-def _write(campaign: Campaign) -> None:
+def write_campaign(campaign: Campaign) -> None:
     """Write what workers need, the plan last: a directory without a plan is no campaign yet."""
     directory = campaign.directory
     layout = store_layout(campaign.config.processing, campaign.config.results)

@@ -15,7 +15,7 @@ DEATHS = "psdbatch-worker-death"
 """Topic of the events that report a worker's death: ``{"worker", "pid", "reason"}``."""
 
 
-class ReportingNanny(Nanny):
+class ReportingNanny(Nanny):  # type: ignore[misc]
     """Restarts its worker like any nanny, and reports the reason of every death to the scheduler.
 
     Parameters

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Collection
 from typing import Protocol, Self
 
 from rich.console import Console
@@ -17,27 +16,6 @@ LINE_EVERY = 60.0
 """Seconds between two lines where the output is not a terminal."""
 
 
-class PlannedRun(Protocol):
-    """What progress needs to know of a run."""
-
-    name: str
-    signals: int
-
-
-class Plan(Protocol):
-    """What progress needs to know of a plan."""
-
-    block: int
-
-    @property
-    def runs(self) -> Collection[PlannedRun]:
-        """The runs."""
-
-    @property
-    def signals(self) -> int:
-        """Signals of all runs."""
-
-
 class Record(Protocol):
     """What progress needs to know of a finished block."""
 
@@ -48,13 +26,6 @@ class Record(Protocol):
     @property
     def written(self) -> int:
         """Those with an answer."""
-
-
-class BlockName(Protocol):
-    """A block's name."""
-
-    run: str
-    number: int
 
 
 class Progress:
@@ -79,13 +50,9 @@ class Progress:
         )
         self._task = self._bar.add_task("signals", total=1, pace="", trouble="")
 
-    def begin(self, plan: Plan, committed: Collection[BlockName]) -> None:
-        """Set the scale: the signals of the plan and of the blocks already ``committed``."""
-        sizes = {run.name: run.signals for run in plan.runs}
-        self._total = plan.signals
-        self._before = self._done = sum(
-            max(0, min(plan.block, sizes.get(name.run, 0) - name.number * plan.block)) for name in committed
-        )
+    def begin(self, total: int, done: int) -> None:
+        """Set the scale: ``total`` signals, ``done`` of them by an earlier pass."""
+        self._total, self._before, self._done = total, done, done
         self._started = self._last_line = time.monotonic()
         self._show()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import zarr
 
@@ -81,11 +81,13 @@ def _open_run(store: Path, run: str) -> xarray.Dataset:
     import xarray
 
     root = zarr.open_group(store, mode="r")
-    dataset = xarray.open_zarr(store, group=run, chunks=_shards(store, run), consolidated=False, mask_and_scale=False)
+    dataset: xarray.Dataset = xarray.open_zarr(
+        store, group=run, chunks=_shards(store, run), consolidated=False, mask_and_scale=False
+    )
     dataset.attrs = {**dict(root.attrs), **dataset.attrs}
     classes = root.attrs.get("classes")
     if classes and "class" in dataset.dims:
-        dataset = dataset.assign_coords({"class": list(classes)})  # type: ignore[arg-type]
+        dataset = dataset.assign_coords({"class": list(cast("list[str]", classes))})
     return dataset
 
 

@@ -65,7 +65,7 @@ def encode_shard(values: NDArray[Any], *, chunk: int, shard: int, level: int, fi
     return Shard(tuple(parts), sum(map(len, parts)), digest.hexdigest())
 
 
-def _inner_chunks(values: NDArray[Any], chunk: int, fill_value: Any) -> Iterator[NDArray[Any]]:
+def _inner_chunks(values: NDArray[Any], chunk: int, fill_value: Any) -> Iterator[memoryview]:
     little_endian = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
     for start in range(0, len(values), chunk):
         rows = little_endian[start : start + chunk]
@@ -73,7 +73,7 @@ def _inner_chunks(values: NDArray[Any], chunk: int, fill_value: Any) -> Iterator
             padded = np.full((chunk, *values.shape[1:]), fill_value, little_endian.dtype)
             padded[: len(rows)] = rows
             rows = padded
-        yield rows.reshape(-1).view(np.uint8)
+        yield rows.reshape(-1).view(np.uint8).data
 
 
 def _compressor(level: int) -> zstandard.ZstdCompressor:

@@ -1,0 +1,207 @@
+"""What commands print: facts as tables for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from psdbatch.wording import duration, quantity
+
+if TYPE_CHECKING:
+    from psdbatch.acquisition.convert import ConversionSummary
+    from psdbatch.acquisition.index import FileIndex
+    from psdbatch.campaign.audit import Audit
+    from psdbatch.campaign.estimate import Estimate
+    from psdbatch.campaign.finalise import Summary
+    from psdbatch.campaign.plan import Plan
+    from psdbatch.campaign.status import Status
+    from psdbatch.models.facts import ModelFacts
+
+MOST_ROWS = 40
+
+
+def index_table(indexes: Iterable[FileIndex]) -> RenderableType:
+    """One row per acquisition file."""
+    table = Table("file", "format", "signals", "samples", "bytes", "damaged regions", box=None)
+    for index in indexes:
+        scan = index.scan
+        samples = f"{scan.longest}" if scan.shortest == scan.longest else f"{scan.shortest}-{scan.longest}"
+        kind = index.format if index.compression == "none" else f"{index.format}, {index.compression}"
+        table.add_row(index.path, kind, f"{scan.signals:,}", samples, f"{index.size:,}", f"{len(scan.damage)}")
+    return table
+
+
+def damage_table(indexes: Iterable[FileIndex]) -> RenderableType:
+    """One row per damaged region."""
+    table = Table("file", "byte", "bytes", "first signal", "places kept", "what is wrong", box=None)
+    for index in indexes:
+        for damage in index.scan.damage:
+            table.add_row(
+                index.path,
+                f"{damage.offset:,}",
+                f"{damage.bytes:,}",
+                f"{damage.first:,}",
+                f"{damage.signals:,}",
+                damage.reason,
+            )
+    return table
+
+
+def plan_table(plan: Plan) -> RenderableType:
+    """One row per run."""
+    table = Table("run", "files", "signals", "blocks", "samples", "damaged regions", box=None)
+    for run in plan.runs[:MOST_ROWS]:
+        table.add_row(
+            run.name,
+            f"{len(run.files):,}",
+            f"{run.signals:,}",
+            f"{-(-run.signals // plan.block):,}",
+            f"{run.samples} x {run.sample_dtype}",
+            f"{sum(file.damage for file in run.files):,}",
+        )
+    if len(plan.runs) > MOST_ROWS:
+        table.add_row(f"and {len(plan.runs) - MOST_ROWS:,} more runs")
+    return table
+
+
+def estimate_table(expected: Estimate) -> RenderableType:
+    """What the campaign will cost."""
+    facts = [
+        ("runs", f"{expected.runs:,}"),
+        ("acquisition files", f"{expected.files:,}"),
+        ("signals", f"{expected.signals:,}"),
+        ("blocks", f"{expected.blocks:,}"),
+        ("damaged regions", f"{expected.damaged_regions:,}"),
+        ("output", _between(expected.bytes, lambda value: quantity(value, "B"))),
+        ("files and directories", f"{expected.inodes:,}"),
+    ]
+    if expected.seconds:
+        facts.append(("time", _between(expected.seconds, duration)))
+    if expected.memory:
+        facts.append(("memory of a worker", _between(expected.memory, lambda value: quantity(value, "B"))))
+    return _facts(facts)
+
+
+def summary_table(summary: Summary, compared: Iterable[tuple[str, tuple[float, float], float]] = ()) -> RenderableType:
+    """Accounting equation, throughput, time per stage and board, and how good the plan's estimate was."""
+    facts = [
+        ("signals", f"{summary.signals:,} = {_accounting(summary)}"),
+        *((f"refused: {reason}", f"{count:,}") for reason, count in summary.refused.items()),
+        ("blocks", f"{summary.finished:,} of {summary.blocks:,} finished, {summary.quarantined:,} quarantined"),
+        ("store", f"{quantity(summary.bytes, 'B')} in {summary.shards:,} shards"),
+        ("this pass", duration(summary.elapsed)),
+    ]
+    total = sum(summary.seconds.values())
+    if total:
+        stages = ", ".join(f"{name} {seconds / total:.0%}" for name, seconds in summary.seconds.items())
+        facts.append(("time of all blocks", f"{duration(total)}: {stages}"))
+        facts += [
+            (f"board {board}", f"{share['signals']:,.0f} signals, {duration(share['seconds'])}")
+            for board, share in list(summary.boards.items())[:MOST_ROWS]
+        ]
+    write = {
+        "bytes": lambda value: quantity(value, "B"),
+        "memory": lambda value: quantity(value, "B"),
+        "seconds": duration,
+    }
+    facts += [
+        (f"{name}: planned", f"{_between(interval, write[name])}; in truth {write[name](truth)}")
+        for name, interval, truth in compared
+    ]
+    return _facts(facts)
+
+
+def status_table(status: Status) -> RenderableType:
+    """State of a campaign."""
+    summary = status.summary
+    left = summary.missing
+    facts = [
+        ("signals", f"{summary.signals:,} = {_accounting(summary)}"),
+        ("blocks", f"{summary.finished:,} of {summary.blocks:,} finished, {summary.quarantined:,} quarantined"),
+    ]
+    if status.last_commit is not None:
+        facts.append(("last commit", f"{duration(status.last_commit)} ago"))
+    if status.recent_rate and left:
+        facts.append(
+            ("pace", f"{quantity(status.recent_rate, 'signals/s')}: {duration(left / status.recent_rate)} left")
+        )
+    if status.last_event:
+        facts.append(
+            ("last event", " ".join(str(status.last_event.get(key, "")) for key in ("event", "reason")).strip())
+        )
+    table = Table("run", "signals", "blocks", "finished", "quarantined", box=None)
+    for run in status.runs[:MOST_ROWS]:
+        table.add_row(run.name, f"{run.signals:,}", f"{run.blocks:,}", f"{run.finished:,}", f"{run.quarantined:,}")
+    return Group(_facts(facts), Text(), table)
+
+
+def audit_table(result: Audit) -> RenderableType:
+    """Verdict, accounting equation and problems of an audit."""
+    facts = [
+        ("audit", "passed" if result.passed else "FAILED"),
+        ("accounting", result.equation()),
+        *((f"refused: {reason}", f"{count:,}") for reason, count in result.refused.items()),
+        ("shards", f"{result.shards:,} read, {quantity(result.bytes, 'B')}, checksums compared"),
+        ("acquisition files", _inputs(result)),
+    ]
+    facts += [("problem", problem) for problem in result.problems[:MOST_ROWS]]
+    if len(result.problems) > MOST_ROWS:
+        facts.append(("", f"and {len(result.problems) - MOST_ROWS:,} more problems"))
+    return _facts(facts)
+
+
+def model_table(facts: ModelFacts) -> RenderableType:
+    """Inputs, outputs, operations and digest of a model."""
+    rows: list[tuple[str, str]] = [("model", facts.source), ("digest", facts.digest)]
+    rows.append(("input", _tensor(facts.input)))
+    rows += [("output", _tensor(output)) for output in facts.outputs]
+    rows.append(("parameters", f"{facts.parameters:,}"))
+    rows.append(("operations", ", ".join(f"{name} {count}" for name, count in sorted(facts.operations.items()))))
+    return _facts(rows)
+
+
+def conversion_table(summary: ConversionSummary) -> RenderableType:
+    """Counts of a conversion."""
+    from dataclasses import asdict
+
+    return _facts(
+        [
+            (name.replace("_", " "), f"{value:,}" if isinstance(value, int) else str(value))
+            for name, value in asdict(summary).items()
+        ]
+    )
+
+
+def _tensor(tensor: Any) -> str:
+    shape = ", ".join("any" if size is None else str(size) for size in tensor.shape)
+    return f"{tensor.name}: {tensor.dtype} ({shape}), {tensor.operation}"
+
+
+def _accounting(summary: Summary) -> str:
+    refused = sum(summary.refused.values())
+    missing = f" + {summary.missing:,} not done" if summary.missing else ""
+    return f"{summary.written:,} written + {refused:,} refused{missing}"
+
+
+def _inputs(result: Audit) -> str:
+    if result.deep:
+        return "counted again; time, board and channel of every signal compared"
+    return "counted again" if result.inputs_read else "not read"
+
+
+def _between(interval: tuple[float, float], write: Any) -> str:
+    low, high = write(interval[0]), write(interval[1])
+    return str(low) if low == high else f"{low} to {high}"
+
+
+def _facts(rows: Iterable[tuple[str, str]]) -> RenderableType:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in rows:
+        table.add_row(Text(name), Text(value))
+    return table
