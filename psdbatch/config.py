@@ -142,7 +142,7 @@ class Results(Section):
     """``[results]``: the Zarr store."""
 
     chunk: int = Field(65_536, gt=0, description="signals in one inner chunk: the least that a reader decompresses")
-    compression_level: int = Field(1, ge=-7, le=19, description="Zstandard level")
+    compression_level: int = Field(1, ge=1, le=9, description="1: fastest, 9: smallest (Zstandard behind Blosc's bit shuffle)")
     columns: tuple[str, ...] | None = Field(
         None, description="extra columns of the acquisition format to keep; default: all"
     )

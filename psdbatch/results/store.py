@@ -13,10 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import zarr
-from zarr.codecs import BytesCodec, ZstdCodec
+from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec
 
 from psdbatch.columns import Column
+from psdbatch.results.shards import COMPRESSION_BLOCK
 
 SIGNAL = "signal"
 
@@ -87,7 +89,7 @@ def _create_array(group: zarr.Group, column: Column, signals: int, layout: Layou
         shards=(layout.block, *column.shape),
         dtype=column.dtype,
         serializer=BytesCodec(endian="little"),
-        compressors=[ZstdCodec(level=layout.level, checksum=True)],
+        compressors=[_compressor(column, layout), Crc32cCodec()],
         fill_value=column.fill_value(),
         dimension_names=(SIGNAL, *column.dimensions),
         chunk_key_encoding={"name": "default", "separator": "."},
@@ -96,6 +98,16 @@ def _create_array(group: zarr.Group, column: Column, signals: int, layout: Layou
             **({"units": column.unit} if column.unit else {}),
             **column.attributes,
         },
+    )
+
+
+def _compressor(column: Column, layout: Layout) -> BloscCodec:
+    return BloscCodec(
+        typesize=np.dtype(column.dtype).itemsize,
+        cname="zstd",
+        clevel=layout.level,
+        shuffle="bitshuffle",
+        blocksize=COMPRESSION_BLOCK,
     )
 
 
