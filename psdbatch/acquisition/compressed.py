@@ -31,7 +31,7 @@ from psdbatch.errors import AcquisitionFileError
 LARGEST_WINDOW = 1 << 31
 """What ``zstd --long=31`` needs; the decoder takes only as much memory as the frame asks for."""
 
-GZIP_ERRORS: tuple[type[Exception], ...] = (zlib.error, isal_zlib.error)
+GZIP_ERRORS: tuple[type[Exception], ...] = (zlib.error, isal_zlib.error)  # type: ignore[assignment] # stub: instance
 
 PIECE = 1 << 18
 """Compressed bytes read from the file at a time."""
