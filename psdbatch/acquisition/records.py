@@ -142,16 +142,18 @@ class Findings:
 
 
 def survey(records: Records) -> Findings:
-    """Walk over all ``records``: counts, sample counts, cuts about every ``CUT_SIGNALS`` signals, damage in order."""
+    """Walk over all ``records``: counts, sample counts of the faultless, cuts about every ``CUT_SIGNALS`` signals, damage in order."""
     found = Findings()
     while (located := records.next_window()) is not None:
         if len(located):
-            found.shortest = min(found.shortest, int(located["samples"].min()))
-            found.longest = max(found.longest, int(located["samples"].max()))
+            samples = located["samples"][located["fault"] == 0]
+            found.shortest = min(found.shortest, int(samples.min(initial=found.shortest)))
+            found.longest = max(found.longest, int(samples.max(initial=0)))
             found.kinds += np.bincount(located["kind"], minlength=256)
             found.damage += records.faults(located, found.signals)
             _cut(found, located["entry"], records.window.base)
         found.signals += len(located)
+    found.shortest = min(found.shortest, found.longest)
     found.damage = sorted(found.damage + records.gaps, key=lambda damage: damage.offset)
     return found
 
