@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import uuid
 from collections.abc import Mapping
@@ -80,8 +81,9 @@ class CommitRecord:
         return self.signals - sum(self.refused.values())
 
     def to_bytes(self) -> bytes:
-        """The record as a line of JSON."""
-        return (json.dumps({"version": RECORD_VERSION, **asdict(self)}) + "\n").encode()
+        """The record as a line of JSON, whose last entry is the SHA-256 of the line without that entry."""
+        body = json.dumps({"version": RECORD_VERSION, **asdict(self)}).encode()
+        return _with_checksum(body[:-1])
 
     @classmethod
     def read(cls, path: Path) -> CommitRecord:
@@ -90,12 +92,16 @@ class CommitRecord:
         Raises
         ------
         CampaignError
-            The file is not a commit record of this version.
+            The file is damaged, or not a commit record of this version.
         """
+        line = path.read_bytes()
         try:
-            content = json.loads(path.read_bytes())
+            content = json.loads(line)
             if content.pop("version") != RECORD_VERSION:
                 raise CampaignError(f"{path}: commit record of another version of psdbatch")
+            if _with_checksum(line.rpartition(_CHECKSUM)[0]) != line:
+                raise ValueError("its checksum is wrong")
+            del content["sha256"]
             shards = tuple(StoredShard(**shard) for shard in content.pop("shards"))
             return cls(**{**content, "shards": shards, "refusals": tuple(content["refusals"])})
         except (ValueError, TypeError, KeyError, AttributeError) as error:
@@ -112,8 +118,20 @@ class Attempt:
         self.block = block
         self.name = uuid.uuid4().hex
         self.path = campaign.attempts(block) / self.name
-        files.make_directory(self.path)
         self._shards: list[StoredShard] = []
+        self._undecided = False
+        while not self._make_directory():
+            pass
+
+    def _make_directory(self) -> bool:
+        """Whether it was made; not where the block's other attempts are just being removed, and the parent with them."""
+        try:
+            files.make_below(self.campaign.staging, self.path.parent.name, self.name)
+        except FileNotFoundError:
+            if not self.campaign.staging.is_dir():
+                raise
+            return False
+        return True
 
     def stage(self, path: str, shard: Shard) -> None:
         """Write a shard that belongs at ``path`` below the run's group; :meth:`commit` syncs it."""
@@ -141,8 +159,10 @@ class Attempt:
         files.write_durably(path, [mine.to_bytes()])
         files.sync_directory(self.path)
         target = self.campaign.record(self.block)
-        files.make_directory(target.parent)
+        files.make_below(self.campaign.commits, *target.parent.relative_to(self.campaign.commits).parts)
+        self._undecided = True
         won = files.link_once(path, target)
+        self._undecided = won
         files.sync_directory(target.parent)
         if won:
             publish(self.campaign, mine)
@@ -151,8 +171,14 @@ class Attempt:
         return CommitRecord.read(target)
 
     def abandon(self) -> None:
-        """Remove what this attempt has staged."""
-        files.remove_tree(self.path)
+        """Remove what this attempt has staged.
+
+        Not so where the link was tried and nobody knows whether it was made: these may be the block's only shards.
+        They go when the block is published.
+        """
+        if not self._undecided:
+            files.remove_tree(self.path)
+            files.remove_directory(self.path.parent)
 
 
 def quarantine(campaign: CampaignDirectory, block: BlockName, **record: Any) -> CommitRecord:
@@ -192,6 +218,14 @@ def published(campaign: CampaignDirectory, record: CommitRecord) -> bool:
     """Whether all shards of ``record`` are in the store and nothing is left of its attempts."""
     store = campaign.store / record.run
     return all((store / shard.path).exists() for shard in record.shards) and not campaign.attempts(record.name).exists()
+
+
+_CHECKSUM = b', "sha256": "'
+
+
+def _with_checksum(body: bytes) -> bytes:
+    """``body``, an unclosed JSON object, with its checksum as last entry."""
+    return body + _CHECKSUM + hashlib.sha256(body).hexdigest().encode() + b'"}\n'
 
 
 def _staged_name(path: str) -> str:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 import uuid
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -24,6 +24,25 @@ def make_directory(path: Path) -> None:
     except FileExistsError:
         return
     sync_directory(path.parent)
+
+
+def make_below(base: Path, *names: str) -> Path:
+    """Make ``base/names[0]/names[1]/...``, all names on the disk, and return it; existing ones are fine.
+
+    ``base`` must be there: where a campaign directory has vanished, a commit must not begin another one in its place.
+
+    Raises
+    ------
+    OSError
+        ``base`` is not there, or the file system refuses.
+    """
+    for name in names:
+        path = base / name
+        with suppress(FileExistsError):
+            os.mkdir(path)  # noqa: PTH102
+        sync_directory(base)  # an existing one too: whoever made it may not have come to that yet
+        base = path
+    return base
 
 
 def write_file(path: Path, parts: Iterable[bytes]) -> None:
@@ -121,21 +140,39 @@ def remove_file(path: Path) -> None:
         return
 
 
-def remove_tree(path: Path) -> None:
-    """Remove a directory with all that is in it, whoever else removes it at the same time."""
+def remove_directory(path: Path) -> None:
+    """Remove a directory if nothing is in it."""
     try:
-        shutil.rmtree(path)
-    except FileNotFoundError:
-        return
+        os.rmdir(path)  # noqa: PTH106
     except OSError as error:
-        if error.errno not in (errno.ENOTEMPTY, errno.ENOENT):
+        if error.errno not in (errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST):
             raise
 
 
-def append_line(path: Path, line: str) -> None:
-    """Append one line in a single write, so that lines of several writers do not mix."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+def remove_tree(path: Path) -> None:
+    """Remove a directory with all that is in it, whoever else removes it or adds to it at the same time."""
     try:
-        os.write(descriptor, (line + "\n").encode())
+        with os.scandir(path) as listing:
+            entries = list(listing)
+    except FileNotFoundError:
+        return
+    for entry in entries:
+        if entry.is_dir(follow_symlinks=False):
+            remove_tree(path / entry.name)
+        else:
+            remove_file(path / entry.name)
+    remove_directory(path)
+
+
+def append_line(path: Path, line: str) -> None:
+    """Append one line in a single write, so that lines of several writers do not mix.
+
+    A line that a crash has torn is ended first, so that it takes no other with it.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+    try:
+        size = os.fstat(descriptor).st_size
+        torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
+        os.write(descriptor, ("\n" * torn + line + "\n").encode())
     finally:
         os.close(descriptor)
