@@ -1,35 +1,32 @@
 """Prove from the bytes that nothing is missing or doubled.
 
 The audit trusts no counter: it indexes the acquisition files again, reads every shard of the store, compares sizes and
-checksums with the commit records, and counts answers and refusals in the decoded arrays.  With ``deep`` it also reads
-every signal's identity from the acquisition files and compares it with the store, signal by signal.
+checksums with the commit records, metadata with the checksums of the last pass, and counts answers and refusals in the
+decoded arrays.  With ``deep`` it also reads every signal's identity from the acquisition files and compares it with the
+store, signal by signal.
 """
 
 from __future__ import annotations
 
-import hashlib
+import json
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import zarr
-
 from psdbatch.acquisition.index import index_file
-from psdbatch.acquisition.signals import Signals
-from psdbatch.campaign.commit import CommitRecord
+from psdbatch.campaign.audit_block import BlockCheck, check_block
 from psdbatch.campaign.directory import CampaignDirectory
-from psdbatch.campaign.plan import Block, Plan, PlannedRun
-from psdbatch.campaign.reading import RunReader
-from psdbatch.columns import NO_LABEL, count_refused, refusal
+from psdbatch.campaign.finalise import read_checksums
+from psdbatch.campaign.plan import Plan
 from psdbatch.errors import CampaignError, PsdbatchError
-
-LISTED = 50
-DEEP_BATCH = 65_536
+from psdbatch.results.store import METADATA, metadata_checksums
 
 
 @dataclass
@@ -45,7 +42,7 @@ class Audit:
     refused
         Signals in the store without one, by reason.
     duplicates
-        Signals covered by more than one block.
+        Signals covered by more than one commit record.
     shards, bytes
         Shards read and compared.
     problems
@@ -100,10 +97,12 @@ def audit(
     """
     result = Audit(inputs_read=inputs, deep=deep)
     result.indexed = _count_inputs(plan, result) if inputs else plan.signals
+    _compare_metadata(directory, plan, result)
     _compare_ledger(directory, plan, result)
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         for run in plan.runs:
-            checks = pool.map(lambda block, run=run: _check_block(directory, plan, run, block, deep), plan.blocks(run))
+            columns = _columns(directory.store / run.name)
+            checks = pool.map(partial(check_block, directory, plan, run, columns, deep), plan.blocks(run))
             covered: list[tuple[int, int]] = []
             for outcome in checks:
                 _add(result, outcome)
@@ -123,18 +122,7 @@ def _overlap(ranges: list[tuple[int, int]]) -> int:
     return twice
 
 
-@dataclass
-class _BlockCheck:
-    signals: int
-    written: int = 0
-    refused: Counter[str] = field(default_factory=Counter)
-    shards: int = 0
-    bytes: int = 0
-    problems: list[str] = field(default_factory=list)
-    covered: list[tuple[int, int]] = field(default_factory=list)
-
-
-def _add(result: Audit, outcome: _BlockCheck) -> None:
+def _add(result: Audit, outcome: BlockCheck) -> None:
     result.written += outcome.written
     result.refused.update(outcome.refused)
     result.shards += outcome.shards
@@ -165,121 +153,57 @@ def _count_inputs(plan: Plan, result: Audit) -> int:
     return total
 
 
-def _compare_ledger(directory: CampaignDirectory, plan: Plan, result: Audit) -> None:
-    """Records that the plan does not know, and shards that no record knows."""
-    expected = {run.name: -(-run.signals // plan.block) for run in plan.runs}
-    for name in directory.committed():
-        if name.number >= expected.get(name.run, 0):
-            result.problems.append(f"block {name} is committed but not in the plan")
-    for folder in _run_folders(directory.store):
-        for shard in folder.glob("*/c.*"):
-            block = int(shard.name.split(".")[1])
-            if block >= expected.get(folder.name, 0):
-                result.problems.append(f"{shard}: belongs to no block of the plan")
-
-
-def _run_folders(store: Path) -> Iterator[Path]:
-    return (entry for entry in store.iterdir() if entry.is_dir()) if store.is_dir() else iter(())
-
-
-def _check_block(directory: CampaignDirectory, plan: Plan, run: PlannedRun, block: Block, deep: bool) -> _BlockCheck:
-    check = _BlockCheck(block.signals)
-    path = directory.record(block.name)
-    if not path.exists():
-        check.problems.append(f"block {block.name}: not finished ({block.signals:,} signals)")
-        return check
+def _compare_metadata(directory: CampaignDirectory, plan: Plan, result: Audit) -> None:
+    """The store's metadata are those of the last pass, and that pass had this plan."""
     try:
-        record = CommitRecord.read(path)
+        before = read_checksums(directory)
     except CampaignError as error:
-        check.problems.append(str(error))
-        return check
-    check.covered.append((record.first, record.signals))
-    if record.identity != plan.identity(run, block) or (record.first, record.signals) != (block.first, block.signals):
-        check.problems.append(f"block {block.name}: was computed from something else than the plan says")
-    if record.quarantine:
-        check.refused[f"block given up: {record.quarantine}"] += block.signals
-        return check
-    _check_shards(directory, record, check)
-    if not check.problems:
-        _check_content(directory, plan, run, block, record, check, deep)
-    return check
-
-
-def _check_shards(directory: CampaignDirectory, record: CommitRecord, check: _BlockCheck) -> None:
-    store = directory.store / record.run
-    arrays = {entry.parent.name for entry in store.glob("*/zarr.json")}
-    for name in sorted(arrays - {shard.path.split("/")[0] for shard in record.shards}):
-        check.problems.append(f"block {record.name}: has no shard of '{name}'")
-    for shard in record.shards:
-        path = store / shard.path
-        try:
-            with path.open("rb") as content:
-                digest = hashlib.file_digest(content, "sha256").hexdigest()
-            size = path.stat().st_size
-        except OSError as error:
-            check.problems.append(f"{path}: cannot be read: {error.strerror}")
-            continue
-        check.shards += 1
-        check.bytes += size
-        if size != shard.bytes:
-            check.problems.append(f"{path}: has {size:,} bytes, was committed with {shard.bytes:,}")
-        elif digest != shard.sha256:
-            check.problems.append(f"{path}: its bytes are not those that were committed (checksum)")
-
-
-def _check_content(
-    directory: CampaignDirectory,
-    plan: Plan,
-    run: PlannedRun,
-    block: Block,
-    record: CommitRecord,
-    check: _BlockCheck,
-    deep: bool,
-) -> None:
-    """Count answers and refusals in the decoded arrays; compare identities with the input."""
-    rows = slice(block.first, block.first + block.signals)
-    group = zarr.open_group(directory.store / run.name, mode="r")
-
-    def column(name: str) -> Any:
-        return group[name][rows]  # type: ignore[index]
-
-    try:
-        flags = column("flags")
-        label = column("label") if "label" in group else None
-    except (ValueError, RuntimeError, OSError) as error:
-        check.problems.append(f"block {block.name}: cannot be decoded: {error}")
+        result.problems.append(str(error))
         return
-    refused = refusal(flags) != 0
-    check.refused.update(count_refused(flags))
-    check.written = int((~refused).sum())
-    if check.refused != Counter(record.refused):
-        check.problems.append(
-            f"block {block.name}: the store refuses {dict(check.refused)}, the record {dict(record.refused)}"
-        )
-    if label is not None and not np.array_equal(label == NO_LABEL, refused):
-        check.problems.append(f"block {block.name}: labels and flags do not agree about the refused signals")
-    if deep:
-        check.problems += _compare_identity(
-            directory, run, block, {name: column(name) for name in ("timestamp", "board", "channel")}
-        )
+    if not before:
+        result.problems.append(f"{directory.store}: its metadata were never gathered; run the campaign to its end")
+        return
+    now = metadata_checksums(directory.store)
+    for name in sorted(before.keys() | now.keys()):
+        if name not in now:
+            result.problems.append(f"{directory.store / name}: is missing")
+        elif before.get(name) != now[name]:
+            result.problems.append(f"{directory.store / name}: is not what the last pass left (checksum)")
+    if before.get(METADATA) == now.get(METADATA):
+        attributes = json.loads((directory.store / METADATA).read_bytes())["attributes"]
+        if attributes.get("plan_fingerprint") != plan.fingerprint:
+            result.problems.append(f"{directory.plan}: is not the plan that the store was made for (fingerprint)")
 
 
-def _compare_identity(
-    directory: CampaignDirectory, run: PlannedRun, block: Block, stored: dict[str, Any]
-) -> Iterator[str]:
-    out = Signals.allocate(min(DEEP_BATCH, block.signals), run.samples, run.sample_dtype)
-    indexes = {segment.file: directory.index / run.files[segment.file].index for segment in block.segments}
-    try:
-        with RunReader(indexes) as reader:
-            for first in range(0, block.signals, len(out)):
-                part = out[: min(len(out), block.signals - first)]
-                reader.read(block, first, part)
-                for name, values in stored.items():
-                    wrong = np.flatnonzero(values[first : first + len(part)] != getattr(part, name))
-                    if len(wrong):
-                        yield (
-                            f"block {block.name}: {name} of signal {block.first + first + int(wrong[0]):,} of run {run.name} "
-                            f"differs from the acquisition file ({len(wrong):,} such signals in this batch)"
-                        )
-    except PsdbatchError as error:
-        yield f"block {block.name}: the acquisition files cannot be compared: {error}"
+def _compare_ledger(directory: CampaignDirectory, plan: Plan, result: Audit) -> None:
+    """Records that the plan does not know, and files of the store that belong to no block."""
+    blocks = {run.name: -(-run.signals // plan.block) for run in plan.runs}
+    for name in directory.committed():
+        if name.number >= blocks.get(name.run, 0):
+            result.problems.append(f"block {name} is committed but not in the plan")
+    for run in _folders(directory.store):
+        columns = _columns(run)
+        for column in _folders(run):
+            for entry in column.iterdir():
+                block = _block_of(entry.name, columns.get(column.name, 0))
+                if entry.name != METADATA and (block is None or block >= blocks.get(run.name, 0)):
+                    result.problems.append(f"{entry}: belongs to no block of the plan")
+
+
+def _block_of(name: str, dimensions: int) -> int | None:
+    """Number of the block whose shard a file's name says, in an array with so many trailing dimensions."""
+    match = re.fullmatch(r"c\.(0|[1-9][0-9]*)((?:\.0)*)", name)
+    return int(match[1]) if match and len(match[2]) == 2 * dimensions else None
+
+
+def _folders(path: Path) -> Iterator[Path]:
+    return (entry for entry in path.iterdir() if entry.is_dir()) if path.is_dir() else iter(())
+
+
+def _columns(run: Path) -> dict[str, int]:
+    """Number of trailing dimensions of every array of a run; damaged metadata are told elsewhere."""
+    columns = {}
+    for path in run.glob("*/" + METADATA):
+        with suppress(ValueError, TypeError, KeyError):
+            columns[path.parent.name] = len(json.loads(path.read_bytes())["shape"]) - 1
+    return columns

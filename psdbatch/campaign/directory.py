@@ -82,6 +82,11 @@ class CampaignDirectory:
         """Numbers of the last finished pass."""
         return self.path / "summary.json"
 
+    @property
+    def metadata(self) -> Path:
+        """Checksums of the store's metadata files."""
+        return self.path / "metadata.json"
+
     def record(self, block: BlockName) -> Path:
         """The commit record of ``block``; it exists once the block is finished."""
         return self.commits / block.run / f"{block.number // BLOCKS_PER_FOLDER:06d}" / f"{block.number:09d}.json"

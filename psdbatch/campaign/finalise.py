@@ -12,8 +12,8 @@ from psdbatch.campaign import files
 from psdbatch.campaign.commit import CommitRecord, publish, published
 from psdbatch.campaign.directory import BlockName, CampaignDirectory
 from psdbatch.campaign.plan import Plan
-from psdbatch.errors import ExitCode
-from psdbatch.results.store import consolidate
+from psdbatch.errors import CampaignError, ExitCode
+from psdbatch.results.store import METADATA, consolidate, metadata_checksums
 
 
 @dataclass(frozen=True)
@@ -77,12 +77,12 @@ def records(directory: CampaignDirectory, plan: Plan) -> Iterator[CommitRecord]:
 
 
 def finalise(directory: CampaignDirectory, plan: Plan, elapsed: float = 0.0) -> Summary:
-    """Finish renames that somebody left undone, gather metadata, write ``summary.json``.
+    """Finish renames that somebody left undone, gather metadata, write their checksums and ``summary.json``.
 
     Raises
     ------
     CampaignError
-        A committed shard is lost, or a record is damaged.
+        A committed shard is lost, or a record or the store's metadata are damaged.
     """
 
     def settled() -> Iterator[CommitRecord]:
@@ -92,9 +92,46 @@ def finalise(directory: CampaignDirectory, plan: Plan, elapsed: float = 0.0) -> 
             yield record
 
     summary = summarise(plan, settled(), elapsed)
-    consolidate(directory.store)
+    _gather_metadata(directory)
     files.replace_durably(directory.summary, json.dumps(summary.facts(), indent=1).encode())
     return summary
+
+
+def read_checksums(directory: CampaignDirectory) -> dict[str, str]:
+    """Checksums of the store's metadata as the last pass left them; none before the end of the first one.
+
+    Raises
+    ------
+    CampaignError
+        The file is damaged.
+    """
+    try:
+        checksums = json.loads(directory.metadata.read_bytes())
+        return {str(name): str(checksum) for name, checksum in checksums.items()}
+    except FileNotFoundError:
+        return {}
+    except (ValueError, AttributeError) as error:
+        raise CampaignError(
+            f"{directory.metadata}: damaged ({error}); remove it and run again, then look at the store's attributes"
+        ) from error
+
+
+def _gather_metadata(directory: CampaignDirectory) -> None:
+    """Consolidate; but what an earlier pass has finished must not change any more, save for the root."""
+    before = read_checksums(directory)
+    now = metadata_checksums(directory.store)
+    for name in sorted(before.keys() - {METADATA}):
+        if now.get(name) != before[name]:
+            raise CampaignError(
+                f"{directory.store / name}: is not what it was when its run was finished; restore it, "
+                f"its content also lies in 'consolidated_metadata' of {directory.store / METADATA}"
+            )
+    try:
+        after = consolidate(directory.store)
+    except (ValueError, TypeError, KeyError) as error:
+        raise CampaignError(f"{directory.store}: the metadata of a run are damaged: {error}") from error
+    if after != before:
+        files.replace_durably(directory.metadata, json.dumps(after, indent=1).encode())
 
 
 def summarise(plan: Plan, found: Iterator[CommitRecord], elapsed: float = 0.0) -> Summary:

@@ -6,9 +6,13 @@ for arrays with one trailing dimension), whole or absent.  An absent shard reads
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
 import shutil
 import uuid
-from collections.abc import Iterable, Mapping
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,11 +20,14 @@ from typing import Any
 import numpy as np
 import zarr
 from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec
+from zarr.core.buffer import default_buffer_prototype
+from zarr.storage import MemoryStore
 
 from psdbatch.columns import Column
 from psdbatch.results.shards import COMPRESSION_BLOCK
 
 SIGNAL = "signal"
+METADATA = "zarr.json"
 
 
 @dataclass(frozen=True)
@@ -34,12 +41,28 @@ class Layout:
 
 def shard_file(column: Column, block: int) -> str:
     """Path of a block's shard below the run's group."""
-    return f"{column.name}/{'.'.join(['c', str(block), *['0'] * len(column.shape)])}"
+    return shard_path(column.name, block, len(column.shape))
+
+
+def shard_path(column: str, block: int, dimensions: int) -> str:
+    """The same for a column known by its name and the number of its trailing dimensions."""
+    return f"{column}/{'.'.join(['c', str(block), *['0'] * dimensions])}"
 
 
 def create_store(path: Path, attributes: Mapping[str, Any]) -> None:
-    """Make the root group, or set the attributes of the one that is there."""
-    zarr.open_group(path, mode="a").attrs.put(dict(attributes))
+    """Make the root group, or set the attributes of the one that is there, even if its metadata are damaged."""
+    path.mkdir(exist_ok=True)
+    _sync(path.parent)
+    try:
+        root = json.loads((path / METADATA).read_bytes())
+        known = root["attributes"]
+    except (FileNotFoundError, ValueError, TypeError, KeyError):
+        known = None
+    wanted = json.loads(json.dumps(dict(attributes)))
+    if known != wanted:
+        # Without consolidated metadata, until the next pass ends: they may not know the runs that are added now.
+        root = {"attributes": wanted, "zarr_format": 3, "node_type": "group"}
+        _replace_root(path, json.dumps(root, indent=2).encode())
 
 
 def create_run(
@@ -52,7 +75,8 @@ def create_run(
 ) -> None:
     """Make a run's group with all its arrays, or leave the one that is there alone.
 
-    The group is made aside and renamed, so that it exists whole or not at all.
+    The group is made aside, synced to the disk and renamed, so that it exists whole or not at all; after a power
+    cut too, for the shards of finished blocks must not vanish with their directories.
 
     Parameters
     ----------
@@ -65,20 +89,33 @@ def create_run(
     attributes
         Attributes of the group.
     """
-    if (store / run).exists():
-        return
-    aside = store.with_name(f"{store.name}.{uuid.uuid4().hex}.partial")
+    if not (store / run).exists():
+        _make_run(store, run, signals, columns, layout, attributes)
+    for left in store.parent.glob(_aside(store, run, "?" * 32).name):  # by those who were killed while they made it
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def _make_run(
+    store: Path, run: str, signals: int, columns: Iterable[Column], layout: Layout, attributes: Mapping[str, Any]
+) -> None:
+    aside = _aside(store, run, uuid.uuid4().hex)
     try:
         group = zarr.open_group(aside, mode="w-", attributes=dict(attributes))
         for column in columns:
             _create_array(group, column, signals, layout)
-        try:
-            aside.rename(store / run)
-        except OSError:  # made by another coordinator in the same moment
-            if not (store / run / "zarr.json").exists():
-                raise
+        for path in (*aside.rglob("*"), aside):
+            _sync(path)
+        os.rename(aside, store / run)  # noqa: PTH104 - the tests intercept os
+    except OSError:
+        if not (store / run / METADATA).exists():  # else another coordinator was first
+            raise
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+    _sync(store)
+
+
+def _aside(store: Path, run: str, unique: str) -> Path:
+    return store.with_name(f"{store.name}.{unique}.{run}.partial")
 
 
 def _create_array(group: zarr.Group, column: Column, signals: int, layout: Layout) -> None:
@@ -111,6 +148,52 @@ def _compressor(column: Column, layout: Layout) -> BloscCodec:
     )
 
 
-def consolidate(store: Path) -> None:
-    """Gather the metadata of all groups and arrays in the root, so that opening needs one read."""
-    zarr.consolidate_metadata(store, zarr_format=3)
+def consolidate(store: Path) -> dict[str, str]:
+    """Gather the metadata of all groups and arrays in the root, so that opening needs one read.
+
+    Returns
+    -------
+    dict
+        SHA-256 of every metadata file by its path below the store.
+    """
+    buffer = default_buffer_prototype().buffer
+    copy = {name: buffer.from_bytes(content) for name, content in _metadata(store)}
+    with warnings.catch_warnings():
+        # zarr warns that other implementations may pass over consolidated metadata; they lose nothing by that.
+        warnings.simplefilter("ignore")
+        zarr.consolidate_metadata(MemoryStore(copy), zarr_format=3)  # which keeps its objects in the dictionary
+    content = copy[METADATA].to_bytes()
+    if content != (store / METADATA).read_bytes():
+        _replace_root(store, content)
+    return metadata_checksums(store)
+
+
+def metadata_checksums(store: Path) -> dict[str, str]:
+    """SHA-256 of every metadata file of the store by its path below it."""
+    return {name: hashlib.sha256(content).hexdigest() for name, content in _metadata(store)}
+
+
+def _metadata(store: Path) -> Iterator[tuple[str, bytes]]:
+    for depth in ("", "*/", "*/*/"):
+        for path in sorted(store.glob(depth + METADATA)):
+            yield path.relative_to(store).as_posix(), path.read_bytes()
+
+
+def _replace_root(store: Path, content: bytes) -> None:
+    """Replace the root's metadata at once and for good; the new file begins outside, where no reader looks."""
+    partial = store.with_name(f".{store.name}.{uuid.uuid4().hex}")
+    try:
+        partial.write_bytes(content)
+        _sync(partial)
+        os.replace(partial, store / METADATA)  # noqa: PTH105
+    finally:
+        partial.unlink(missing_ok=True)
+    _sync(store)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
