@@ -74,20 +74,22 @@ def settings_for_tuning(**changes: Any) -> Simulation:
     return Simulation(**{**values, **changes})
 
 
-def fit(target: Array, charge: Charge, steps: int = 5) -> dict[str, float]:
-    """Gauss-Newton on the logarithms of the parameters, with the same random numbers at every step."""
+def fit(target: Array, charge: Charge, steps: int = 6) -> dict[str, float]:
+    """Gauss-Newton on the logarithms of the parameters; the last three steps scatter by statistics and are averaged."""
     names, values = ("photoelectrons", "slow_spread"), np.log([2.5, 0.1])
 
     def logarithms(point: Array) -> Array:
         changes = dict(zip(names, np.exp(point), strict=True))
         return np.log([f.value for f in simulated(settings_for_tuning(**changes), charge)])
 
+    path = []
     for _ in range(steps):
         here = logarithms(values)
         slopes = np.stack([(logarithms(values + step) - here) / 0.1 for step in 0.1 * np.eye(len(names))], axis=1)
         values = values + np.clip(np.linalg.lstsq(slopes, np.log(target) - here, rcond=None)[0], -0.5, 0.5)
+        path.append(values)
         print({name: round(float(value), 4) for name, value in zip(names, np.exp(values), strict=True)}, flush=True)
-    return dict(zip(names, map(float, np.exp(values)), strict=True))
+    return dict(zip(names, map(float, np.exp(np.mean(path[-3:], axis=0))), strict=True))
 
 
 def print_comparison(target: Array, found: list[FigureOfMerit]) -> None:

@@ -98,7 +98,7 @@ def psd_plot(
         for ax in axes[: panels - bool(figures)]:
             ax.set(xscale="log", xlabel=f"long charge [{charge_unit}]", ylabel=psd_name)
         if figures:
-            _fom_points(axes[-1], {"measured": figures}, {})
+            _fom_points(axes[-1], {"": figures}, {})
         if title:
             axes[0].figure.suptitle(title, x=0.01, ha="left", fontsize=10)
 
@@ -159,7 +159,7 @@ def _class_map(
             Patch(color=COLOURS[k % len(COLOURS)], label=f"{name} ({100 * share[k]:.1f} %)")
             for k, name in enumerate(names)
         ],
-        loc="upper right",
+        loc="lower right",
     )
     ax.set_title("class given by the network (pale: both)")
 
@@ -188,10 +188,11 @@ def _fom_points(
             ms=4,
             lw=1,
             color=COLOURS[0] if k == 0 else COLOURS[1 + k + len(points)],
-            label=name,
+            label=name or None,
         )
         if found and found[0].gates:
             ax.set_title(f"gates: {found[0].gates}", fontsize=7)
     ax.set(xscale="log", xlabel="light output [keVee]", ylabel="figure of merit", ylim=(0, None))
-    if series or points:
+    ax.margins(y=0.1)
+    if any([*series, *points]):
         ax.legend(loc="lower right")

@@ -21,7 +21,7 @@ CLASS_NAMES = ("gamma", "neutron")
 DECAY_TIMES_NS = (3.16, 32.3, 270.0)
 """Mean decay times of the three components of the light."""
 
-LIGHT_FRACTIONS = ((0.80, 0.12, 0.08), (0.62, 0.21, 0.17))
+LIGHT_FRACTIONS = ((0.80, 0.12, 0.08), (0.58, 0.23, 0.19))
 """Fractions of the light in these components for electrons (gammas) and recoil protons (neutrons).
 
 Published tail-to-total ratios of this liquid scatter with the gates, around 0.1 to 0.2 for gammas and 0.2 to 0.35 for neutrons; these
