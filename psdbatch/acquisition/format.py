@@ -160,9 +160,13 @@ class WriterSettings:
 
 
 class AcquisitionFormat(ABC):
-    """One file format.  Instances hold the options only; they are cheap and carry no open file."""
+    """One file format.  Instances hold the options only; they are cheap and carry no open file.
+
+    ``stores_flags`` says whether files written in this format keep the ``flags`` column.
+    """
 
     name: ClassVar[str]
+    stores_flags: ClassVar[bool] = False
     Options: ClassVar[type[FormatOptions]] = FormatOptions
 
     def __init__(self, options: FormatOptions | None = None) -> None:

@@ -16,7 +16,7 @@ from psdbatch.acquisition.format import FormatOptions, SignalWriter, WriterSetti
 from psdbatch.acquisition.packet_codec import best_encoding, encode, fit
 from psdbatch.acquisition.packet_layout import FileHeader, PacketHeader, checksum, little_endian
 from psdbatch.acquisition.signals import Signals
-from psdbatch.columns import FLAGS, IDENTITY, Column
+from psdbatch.columns import FLAGS, IDENTITY, Column, Flag
 from psdbatch.errors import ConfigurationError
 
 Array = NDArray[Any]
@@ -116,12 +116,13 @@ class PacketWriter(SignalWriter):
             payload.append(self._compressor.compress(raw) if raw else b"")
             table.append((len(payload[-1]), len(raw)))
         joined = b"".join(payload)
+        whole = signals.length[(signals.flags & Flag.DAMAGED) == 0]  # a damaged signal has no length
         head = PacketHeader(
             0,
             len(signals),
             self._written,
             longest,
-            int(signals.length.min()),
+            int(whole.min(initial=longest)),
             len(joined),
             checksum(joined),
             tuple(table),

@@ -46,6 +46,7 @@ class Packets(AcquisitionFormat):
     """Independent zstd packets of signals; every whole packet of a file can be read, whatever happened to the rest."""
 
     name: ClassVar[str] = "packets"
+    stores_flags: ClassVar[bool] = True
 
     @classmethod
     def recognises(cls, head: bytes, path: Path) -> bool:

@@ -70,3 +70,15 @@ class Signals:
             self.flags[part],
             {name: values[part] for name, values in self.extra.items()},
         )
+
+    def take(self, which: Array) -> Signals:
+        """Copy of the signals that ``which``, a boolean mask or an array of numbers, selects."""
+        return Signals(
+            self.samples[which],
+            self.length[which],
+            self.timestamp[which],
+            self.board[which],
+            self.channel[which],
+            self.flags[which],
+            {name: values[which] for name, values in self.extra.items()},
+        )
