@@ -1,0 +1,118 @@
+"""Files on disk to an audited store, against the limit of the machine.
+
+The limit is what nobody can avoid: the same compressed bytes read and decompressed by python-zstandard alone, plus the
+compiled function alone on data in memory, on as many threads as the campaign uses.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tomli_w
+
+from benchmarks.material import dense_network, pulses, write_runs
+
+
+def run(directory: Path, signals: int) -> list[dict[str, Any]]:
+    """Rows for 75 and 232 samples."""
+    return [_row(directory, samples, signals) for samples in (75, 232)]
+
+
+def _row(directory: Path, samples: int, signals: int) -> dict[str, Any]:
+    folder = directory / f"packets-{samples}"
+    files = write_runs(folder, "packets", samples, signals)
+    config = write_campaign(folder, files, samples)
+    started = time.perf_counter()
+    _command("run", config)
+    whole = time.perf_counter() - started
+    started = time.perf_counter()
+    _command("audit", folder / "campaign")
+    audited = time.perf_counter() - started
+    span, stages = measured_span(folder / "campaign")
+    decompress, compute = limit(folder, files, samples, signals)
+    return {
+        "samples": samples,
+        "signals": signals,
+        "limit (M/s)": signals / (decompress + compute) / 1e6,
+        "psdbatch (M/s)": signals / span / 1e6,
+        "of the limit": (decompress + compute) / span,
+        "with audit": (decompress + compute) / (span + audited),
+        "whole command (s)": whole,
+        "audit (s)": audited,
+        **{f"{stage} (%)": 100 * seconds / sum(stages.values()) for stage, seconds in stages.items()},
+    }
+
+
+def write_campaign(folder: Path, files: list[Path], samples: int, **cluster: Any) -> Path:
+    """A fresh campaign directory's configuration."""
+    subprocess.run(["rm", "-rf", folder / "campaign"], check=True)
+    config = {
+        "campaign": "campaign",
+        "input": {"files": [str(path) for path in files]},
+        "model": {"path": str(dense_network(folder / "dense.pb", 75)), "classes": ["gamma", "neutron"]},
+        "processing": {"block": 524_288},
+        "cluster": {"dashboard": "", **cluster},
+    }
+    (folder / "campaign.toml").write_text(tomli_w.dumps(config))
+    return folder / "campaign.toml"
+
+
+def _command(*arguments: object) -> None:
+    subprocess.run([sys.executable, "-m", "psdbatch", *map(str, arguments), "--json"], check=True, stdout=subprocess.DEVNULL)
+
+
+def measured_span(campaign: Path) -> tuple[float, dict[str, float]]:
+    """Seconds from the first block's start to the last block's commit, and the time per stage over all blocks."""
+    reports = [json.loads(path.read_text())["report"] for path in campaign.glob("commits/*/*/*.json")]
+    stages: dict[str, float] = {}
+    for report in reports:
+        for stage, seconds in report["seconds"].items():
+            stages[stage] = stages.get(stage, 0.0) + seconds
+    return max(report["finished"] for report in reports) - min(report["started"] for report in reports), stages
+
+
+def limit(folder: Path, files: list[Path], samples: int, signals: int) -> tuple[float, float]:
+    """Seconds for decompression alone and for the compiled function alone, on all cores."""
+    from psdbatch.acquisition.packets import payloads
+    from psdbatch.campaign.process import open_session
+    from psdbatch.campaign.plan import Plan
+
+    packed = [payload for file in files for payload in payloads(file)]
+    threads = len(os.sched_getaffinity(0))
+    decompress = min(_on_threads(_decompress, np.array_split(np.arange(len(packed)), threads), packed) for _ in range(3))
+    plan = Plan.read(folder / "campaign" / "plan.json")
+    engine = open_session(str(folder / "campaign")).engine(plan.runs[0])
+    raw = pulses(engine.batch, samples, 5).samples
+    rounds = signals // engine.batch // threads
+
+    def infer(_: Any, __: Any) -> None:
+        for _ in range(rounds):
+            engine.run(raw)
+
+    infer(None, None)
+    compute = min(_on_threads(infer, [None] * threads, None) for _ in range(2))
+    return decompress, compute * signals / (rounds * threads * engine.batch)
+
+
+def _decompress(numbers: Any, packed: list[bytes]) -> None:
+    import zstandard
+
+    decompressor = zstandard.ZstdDecompressor()
+    for number in numbers:
+        decompressor.decompress(packed[number])
+
+
+def _on_threads(work: Callable[[Any, Any], None], parts: list[Any], shared: Any) -> float:
+    with ThreadPoolExecutor(len(parts)) as pool:
+        started = time.perf_counter()
+        list(pool.map(lambda part: work(part, shared), parts))
+        return time.perf_counter() - started

@@ -1,0 +1,103 @@
+"""What is known of a model without loading TensorFlow."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from psdbatch.errors import ModelError
+
+
+@dataclass(frozen=True)
+class TensorFacts:
+    """A tensor at the model's edge.
+
+    Attributes
+    ----------
+    name
+        Name in the graph, for example ``"output_layer:0"``.
+    dtype
+        For example ``"float32"``.
+    shape
+        Batch dimension first; None where it is not fixed.
+    operation
+        The operation that makes the tensor, identities passed over: ``"Softmax"``.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int | None, ...]
+    operation: str
+
+    @property
+    def label(self) -> str:
+        """The name as a column name."""
+        return self.name.split(":")[0].split("/")[-1]
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """A frozen model.
+
+    Attributes
+    ----------
+    path, digest
+        The frozen GraphDef, and the SHA-256 of its bytes.
+    source
+        What the user named: a ``.pb``, SavedModel, ``.keras`` or ``.h5``.
+    input, outputs
+        The tensors that a batch goes into and comes out of.
+    operations
+        Number of graph nodes by operation.
+    parameters
+        Numbers in the graph's floating-point constants.
+    """
+
+    path: str
+    digest: str
+    source: str
+    input: TensorFacts
+    outputs: tuple[TensorFacts, ...]
+    operations: Mapping[str, int]
+    parameters: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain dictionary; :meth:`from_json` is its inverse."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> ModelFacts:
+        """Facts from what :meth:`to_json` made."""
+
+        def tensor(entry: Mapping[str, Any]) -> TensorFacts:
+            return TensorFacts(**{**entry, "shape": tuple(entry["shape"])})
+
+        return cls(
+            **{
+                **record,
+                "input": tensor(record["input"]),
+                "outputs": tuple(tensor(entry) for entry in record["outputs"]),
+            }
+        )
+
+    @classmethod
+    def read(cls, path: Path) -> ModelFacts:
+        """Read ``model.json``; the frozen graph is the ``model.pb`` beside it.
+
+        Raises
+        ------
+        ModelError
+            The file is missing or damaged.
+        """
+        try:
+            record = json.loads(path.read_bytes())
+            return cls.from_json({**record, "path": str(path.with_name("model.pb"))})
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise ModelError(f"{path}: the model's facts cannot be read ({error})") from error
+
+    def write(self, path: Path) -> None:
+        """Write ``model.json``."""
+        path.write_text(json.dumps(self.to_json(), indent=1))
