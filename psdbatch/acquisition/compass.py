@@ -25,6 +25,7 @@ from psdbatch.acquisition.format import (
 from psdbatch.acquisition.records import RecordReader, Records, nearest_cut, survey
 from psdbatch.acquisition.registry import HEAD_BYTES
 from psdbatch.acquisition.signals import Signals
+from psdbatch.acquisition.window import words_of
 from psdbatch.errors import AcquisitionFileError
 
 TIMESTAMP_UNIT = "1 ps"
@@ -68,8 +69,7 @@ class CoMPASSRecords(Records):
         data, layout = self.window.data, self._layout
         decode(
             data,
-            data[: len(data) // 2 * 2].view("<u2"),
-            data[1 : 1 + (len(data) - 1) // 2 * 2].view("<u2"),
+            *words_of(data),
             located,
             layout,
             out.samples,

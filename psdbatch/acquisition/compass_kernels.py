@@ -73,6 +73,8 @@ def plausible(data: Bytes, position: int, filled: int, layout: Layout, code: int
     if layout.code >= 0:
         return data[position + layout.code] == code
     # Without a waveform code a region of zeros looks like records; one such record may be real, two in a row are not.
+    if time > 0:
+        return True
     behind = position + layout.head
     return not (
         behind + layout.head <= filled and is_zero(data, position, layout.head) and is_zero(data, behind, layout.head)
@@ -143,6 +145,17 @@ def follow(
 
 
 @compiled
+def next_candidate(data: Bytes, position: int, filled: int, layout: Layout, code: int) -> int:
+    """First byte from ``position`` on that a record may begin with: a quick sieve on board, channel, waveform code."""
+    while position + layout.head <= filled:
+        board_and_channel = data[position + 1] == 0 and data[position + 3] == 0 and data[position + 2] < MOST_CHANNELS
+        if board_and_channel and (layout.code < 0 or data[position + layout.code] == code):
+            break
+        position += 1
+    return position
+
+
+@compiled
 def locate(
     data: Bytes,
     filled: int,
@@ -162,7 +175,7 @@ def locate(
             if reach:
                 break
             if not found:
-                position += 1
+                position = next_candidate(data, position + 1, filled, layout, code)
                 continue
             end_gap(gaps, gap_count, now, now.base + position, now.signals + count, LOST)
             gap_count += 1
@@ -201,6 +214,14 @@ def end_gap(gaps: NDArray[Any], index: int, now: Any, end: int, first: int, reas
 
 
 @compiled
+def copy_samples(words: NDArray[np.uint16], count: int, row: NDArray[Any]) -> None:
+    """Fill ``row`` with ``count`` samples and repetitions of the last one."""
+    for j in range(count):
+        row[j] = words[j]
+    row[count:] = row[count - 1] if count else 0
+
+
+@compiled
 def decode(
     data: Bytes,
     even: NDArray[np.uint16],
@@ -224,11 +245,10 @@ def decode(
         stored = min(one.samples, samples.shape[1])
         length[i] = stored
         first = p + layout.head
-        words = odd if first & 1 else even
-        first >>= 1
-        for j in range(stored):
-            samples[i, j] = words[first + j]
-        samples[i, stored:] = samples[i, stored - 1] if stored else 0
+        if first & 1:
+            copy_samples(odd[first >> 1 :], stored, samples[i])
+        else:
+            copy_samples(even[first >> 1 :], stored, samples[i])
         flags[i] = (DAMAGED if one.fault else 0) | (0 if one.samples or one.fault else NO_SAMPLES)
 
 
@@ -255,11 +275,21 @@ def encode_heads(data: Bytes, starts: NDArray[np.int64], heads: NDArray[np.uint8
 
 
 @compiled
-def encode_samples(data: Bytes, starts: NDArray[np.int64], length: NDArray[np.uint32], samples: NDArray[Any]) -> None:
-    """Write the first ``length`` samples of each signal to ``data`` from ``starts`` on."""
+def encode_samples(
+    even: NDArray[np.uint16],
+    odd: NDArray[np.uint16],
+    starts: NDArray[np.int64],
+    length: NDArray[np.uint32],
+    samples: NDArray[Any],
+) -> None:
+    """Write the first ``length`` samples of each signal from byte ``starts`` on, as 16-bit words."""
     for i in range(len(length)):
-        p = starts[i]
-        for j in range(length[i]):
-            value = np.int64(samples[i, j])
-            data[p + 2 * j] = value & 0xFF
-            data[p + 2 * j + 1] = value >> 8 & 0xFF
+        words = odd if starts[i] & 1 else even
+        put_samples(words[starts[i] >> 1 :], samples[i], length[i])
+
+
+@compiled
+def put_samples(words: NDArray[np.uint16], samples: NDArray[Any], count: int) -> None:
+    """Write samples as 16-bit words."""
+    for j in range(count):
+        words[j] = np.uint16(samples[j])

@@ -25,6 +25,7 @@ from psdbatch.acquisition.compass_layout import (
 )
 from psdbatch.acquisition.format import FormatOptions, SignalWriter, WriterSettings
 from psdbatch.acquisition.signals import Signals
+from psdbatch.acquisition.window import words_of
 from psdbatch.config import validated
 from psdbatch.errors import ConfigurationError
 
@@ -132,8 +133,9 @@ def _check(signals: Signals) -> None:
         (DAQ_FLAGS.name, signals.extra.get(DAQ_FLAGS.name), (1 << 20) - 1),
         ("timestamp", signals.timestamp, (1 << 60) - 1),
     ]
-    real = np.arange(signals.samples.shape[1]) < signals.length[:, None]
-    limits += [("sample", signals.samples[real], 0xFFFF)]
+    if signals.samples.dtype != np.uint16:
+        real = np.arange(signals.samples.shape[1]) < signals.length[:, None]
+        limits += [("sample", signals.samples[real], 0xFFFF)]
     for name, values, most in limits:
         if values is not None and values.size and not (int(values.min()) >= 0 and int(values.max()) <= most):
             raise ConfigurationError(f"{name} {int(values.max()):,} does not fit a CoMPASS record: 0 to {most:,}")
@@ -144,5 +146,6 @@ def _with_samples(heads: NDArray[np.uint8], signals: Signals) -> NDArray[np.uint
     np.cumsum(heads.shape[1] + 2 * signals.length.astype(np.int64), out=starts[1:])
     data = np.empty(int(starts[-1]), np.uint8)
     encode_heads(data, starts, heads)
-    encode_samples(data, starts[:-1] + heads.shape[1], signals.length, signals.samples)
+    even, odd = words_of(data)
+    encode_samples(even, odd, starts[:-1] + heads.shape[1], signals.length, signals.samples)
     return data

@@ -35,6 +35,7 @@ from psdbatch.acquisition.mfm_walk import BAD, REASONS, UNDECIDED, frame_at, fra
 from psdbatch.acquisition.records import LOCATED, RecordReader, Records, nearest_cut, survey
 from psdbatch.acquisition.registry import HEAD_BYTES
 from psdbatch.acquisition.signals import Signals
+from psdbatch.acquisition.window import words_of
 from psdbatch.errors import AcquisitionFileError
 from psdbatch.wording import nearest
 
@@ -106,8 +107,7 @@ class MFMRecords(Records):
         data = self.window.data
         decode(
             data,
-            data[: len(data) // 2 * 2].view("<u2"),
-            data[1 : 1 + (len(data) - 1) // 2 * 2].view("<u2"),
+            *words_of(data),
             located,
             self._raw_location,
             self._compressed_location,

@@ -40,6 +40,18 @@ def put_header(data: Bytes, position: int, size: int, frame_type: int, revision:
 
 
 @compiled
+def put_samples(words: NDArray[np.uint16], samples: NDArray[Any], count: int, little: bool) -> None:
+    """Write samples with their parity bits."""
+    if little:
+        for j in range(count):
+            words[j] = np.uint16(samples[j] & SAMPLE_MASK) | np.uint16((j & 1) << 14)
+    else:
+        for j in range(count):
+            word = np.uint16(samples[j] & SAMPLE_MASK) | np.uint16((j & 1) << 14)
+            words[j] = np.uint16(word >> 8 | word << 8)
+
+
+@compiled
 def encode_raw(
     data: Bytes,
     starts: NDArray[np.int64],
@@ -56,6 +68,7 @@ def encode_raw(
     """Write NEDA raw frames into zeroed ``data``; frame ``i`` fills ``data[starts[i]:starts[i + 1]]``."""
     header = -(-RAW_HEADER >> shift) << shift
     contents = little or revision == 0
+    words = data.view(np.uint16)  # frames and headers have an even number of bytes, whatever the block size
     for i in range(len(length)):
         p = starts[i]
         put_header(data, p, starts[i + 1] - p, NEDA, revision, little, shift)
@@ -71,13 +84,8 @@ def encode_raw(
             put_number(data, p + 26, 2, time >> 16 & 0xFFFF, True)
         else:
             put_number(data, p + 22, 6, time, little)
-        item = p + header
-        for j in range(length[i]):
-            word = np.int64(samples[i, j]) & SAMPLE_MASK | (j & 1) << 14
-            data[item + (0 if contents else 1)] = word & 0xFF
-            data[item + (1 if contents else 0)] = word >> 8
-            item += 2
-        put_number(data, item, 4, END_WORD, True)
+        put_samples(words[(p + header) >> 1 :], samples[i], length[i], contents)
+        put_number(data, p + header + 2 * np.int64(length[i]), 4, END_WORD, True)
 
 
 @compiled

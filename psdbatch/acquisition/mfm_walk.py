@@ -212,6 +212,21 @@ def judge(
 
 
 @compiled
+def next_candidate(data: Bytes, position: int, filled: int) -> int:
+    """First byte from ``position`` on that the header of a NEDA or merge frame may begin with.
+
+    That is only a quick sieve on the two bytes of ``frameType``; the last bytes of the window are left to :func:`judge`.
+    """
+    while position + ITEM_HEADER <= filled:
+        first, second = data[position + 5], data[position + 6]
+        low, high = (first, second) if data[position] >= 0x80 else (second, first)
+        if (high == 0 and low in (NEDA, NEDA_COMPRESSED)) or (high == 0xFF and low in (1, 2)):
+            break
+        position += 1
+    return position
+
+
+@compiled
 def locate(
     data: Bytes,
     filled: int,
@@ -237,7 +252,7 @@ def locate(
             if now.lost < 0:
                 now.lost = now.base + position
                 now.truncated = fault == TRUNCATED or filled - position < ITEM_HEADER
-            position += 1
+            position = next_candidate(data, position + 1, filled)
             continue
         if now.lost >= 0:
             end_gap(gaps, gap_count, now, now.base + position, now.signals + count, LOST)

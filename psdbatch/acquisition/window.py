@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from psdbatch.acquisition.bytesource import ByteStream
 
@@ -47,3 +48,9 @@ class SlidingWindow:
     def close(self) -> None:
         """Release the stream."""
         self._stream.close()
+
+
+def words_of(data: NDArray[np.uint8]) -> tuple[NDArray[np.uint16], NDArray[np.uint16]]:
+    """Little-endian 16-bit words of ``data`` that begin at even and at odd bytes, as views."""
+    even, odd = data[: len(data) // 2 * 2], data[1 : 1 + (len(data) - 1) // 2 * 2]
+    return even.view("<u2"), odd.view("<u2")
