@@ -167,7 +167,11 @@ def _compare_metadata(directory: CampaignDirectory, plan: Plan, result: Audit) -
     for name in sorted(before.keys() | now.keys()):
         if name not in now:
             result.problems.append(f"{directory.store / name}: is missing")
-        elif before.get(name) != now[name]:
+        elif name not in before:
+            result.problems.append(
+                f"{directory.store / name}: was added after the last pass; run the campaign to its end"
+            )
+        elif before[name] != now[name]:
             result.problems.append(f"{directory.store / name}: is not what the last pass left (checksum)")
     if before.get(METADATA) == now.get(METADATA):
         attributes = json.loads((directory.store / METADATA).read_bytes())["attributes"]

@@ -18,7 +18,7 @@ from psdbatch.acquisition.index import FileIndex
 from psdbatch.campaign.directory import BlockName
 from psdbatch.columns import Column
 from psdbatch.config import CampaignConfig
-from psdbatch.errors import AcquisitionFileError, CampaignError, ChangedError, ConfigurationError
+from psdbatch.errors import AcquisitionFileError, CampaignError, ConfigurationError
 
 PLAN_VERSION = 1
 
@@ -132,7 +132,8 @@ class Plan:
             )
             for part in block.segments
         ]
-        return _digest([PLAN_VERSION, self.question, run.name, block.first, block.signals, parts])
+        shape = [run.samples, run.sample_dtype, run.timestamp_unit]  # other files of the run can make signals longer
+        return _digest([PLAN_VERSION, self.question, run.name, shape, block.first, block.signals, parts])
 
     def to_json(self) -> dict[str, Any]:
         """Plain dictionary; :meth:`from_json` is its inverse."""
@@ -165,7 +166,7 @@ class Plan:
         Raises
         ------
         CampaignError
-            There is none, or it is of another version.
+            There is none, or it is damaged or of another version.
         """
         try:
             record = json.loads(path.read_bytes())
@@ -175,9 +176,13 @@ class Plan:
             ) from None
         except ValueError as error:
             raise CampaignError(f"{path}: damaged ({error})") from error
-        if record.get("version") != PLAN_VERSION:
-            raise CampaignError(f"{path}: plan of another version of psdbatch ({record.get('version')})")
-        return cls.from_json(record)
+        try:
+            version = record["version"]
+            if version != PLAN_VERSION:
+                raise CampaignError(f"{path}: plan of another version of psdbatch ({version})")
+            return cls.from_json(record)
+        except (TypeError, KeyError) as error:
+            raise CampaignError(f"{path}: damaged ({error!r})") from error
 
 
 def make_plan(config: CampaignConfig, indexes: Iterable[FileIndex], model_digest: str) -> Plan:
@@ -206,33 +211,6 @@ def question(config: CampaignConfig, model_digest: str) -> dict[str, Any]:
     return {**settings, "processing": {"block": config.processing.block}}
 
 
-def extend(old: Plan, new: Plan, finished: Collection[str]) -> Plan:
-    """The plan of a campaign that goes on: the ``old`` runs untouched, and those that ``new`` adds.
-
-    ``finished`` names the runs that need their files no more; they may be absent from ``new``.
-
-    Raises
-    ------
-    ChangedError
-        The question, or a file of an unfinished run, is not what the campaign was planned with.
-    """
-    changes = list(_differences(old.question, new.question))
-    found = {run.name: run for run in new.runs}
-    for run in old.runs:
-        if run.name in found:
-            changes += _file_changes(run, found[run.name])
-        elif run.name not in finished:
-            changes.append(f"run '{run.name}' is not finished and not among the input files any more")
-    if changes:
-        raise ChangedError(
-            "the campaign was planned with something else; restore it, or start another campaign directory:\n"
-            + "\n".join(f"  {change}" for change in changes[:20])
-            + (f"\n  and {len(changes) - 20} more" if len(changes) > 20 else "")
-        )
-    known = {run.name for run in old.runs}
-    return Plan(old.question, old.block, (*old.runs, *(run for run in new.runs if run.name not in known)))
-
-
 def chains(plan: Plan, committed: Collection[BlockName]) -> Iterator[tuple[PlannedRun, tuple[Block, ...]]]:
     """What is left to do, as lists of blocks that one task takes one after another.
 
@@ -248,16 +226,21 @@ def chains(plan: Plan, committed: Collection[BlockName]) -> Iterator[tuple[Plann
 def run_name(pattern: str, path: str) -> str:
     """Name of the run a file belongs to: the last match of ``pattern`` in its path, else the file's own stem."""
     try:
-        matches = list(re.finditer(pattern, path))
+        matches = [match for match in re.finditer(pattern, path) if match[0]]
     except re.error as error:
         raise ConfigurationError(f"'input.run': '{pattern}' is not a regular expression: {error}") from None
-    name = (matches[-1][1] if matches[-1].re.groups else matches[-1][0]) if matches else Path(path).name.split(".")[0]
+    if matches:
+        groups = matches[-1].groups()
+        name = (groups[0] if groups else None) or matches[-1][0]
+    else:
+        name = Path(path).name.split(".")[0]
     return re.sub(r"[^\w.+-]", "_", name).lstrip(".") or "run"
 
 
 def natural_order(path: str) -> list[Any]:
-    """Sort key that puts ``run_2`` before ``run_10``."""
-    return [(1, int(part), "") if part.isdigit() else (0, 0, part) for part in re.split(r"(\d+)", path)]
+    """Sort key that puts ``run_2`` before ``run_10``; no two paths have the same one."""
+    parts = re.split(r"(\d+)", path)  # decimal digits only: a superscript is text
+    return [[(1, int(part), "") if part.isdecimal() else (0, 0, part) for part in parts], path]
 
 
 def _chain_key(run: PlannedRun, block: Block) -> Any:
@@ -283,7 +266,6 @@ def _plan_run(name: str, indexes: list[FileIndex]) -> PlannedRun:
                     f"{index.path}: {what.replace('_', ' ')} {other}, but {one} in {first.path} of the same run '{name}'; "
                     "make them different runs with 'run = ...' in [input]"
                 )
-    columns = {column.name: column for index in indexes for column in index.scan.columns}
     return PlannedRun(
         name=name,
         files=tuple(_plan_file(name, number, index) for number, index in enumerate(indexes)),
@@ -291,8 +273,21 @@ def _plan_run(name: str, indexes: list[FileIndex]) -> PlannedRun:
         samples=max(index.scan.longest for index in indexes),
         sample_dtype=first.scan.sample_dtype,
         timestamp_unit=first.scan.timestamp_unit,
-        columns=tuple(columns.values()),
+        columns=_recorded_columns(name, indexes),
     )
+
+
+def _recorded_columns(run: str, indexes: list[FileIndex]) -> tuple[Column, ...]:
+    found: dict[str, tuple[Column, str]] = {}
+    for index in indexes:
+        for column in index.scan.columns:
+            known, path = found.setdefault(column.name, (column, index.path))
+            if (column.dtype, column.shape, column.unit) != (known.dtype, known.shape, known.unit):
+                raise AcquisitionFileError(
+                    f"{index.path}: column '{column.name}' is not what it is in {path} of the same run '{run}'; "
+                    "make them different runs with 'run = ...' in [input]"
+                )
+    return tuple(column for column, _ in found.values())
 
 
 def _plan_file(run: str, number: int, index: FileIndex) -> PlannedFile:
@@ -306,28 +301,6 @@ def _plan_file(run: str, number: int, index: FileIndex) -> PlannedFile:
         damage=len(index.scan.damage),
         index=f"{run}.{number:06d}.json",
     )
-
-
-def _file_changes(old: PlannedRun, new: PlannedRun) -> Iterator[str]:
-    before = {file.path: file for file in old.files}
-    now = {file.path: file for file in new.files}
-    for path in before.keys() - now.keys():
-        yield f"run '{old.name}': {path} is not among the input files any more"
-    for path in now.keys() - before.keys():
-        yield f"run '{old.name}': {path} is new; files can only be added as new runs"
-    for path in before.keys() & now.keys():
-        if before[path].size != now[path].size:
-            yield f"{path}: has {now[path].size:,} bytes, had {before[path].size:,}"
-        elif before[path] != now[path]:
-            yield f"{path}: was modified (same size, other modification time or content)"
-
-
-def _differences(old: Any, new: Any, where: str = "") -> Iterator[str]:
-    if isinstance(old, Mapping) and isinstance(new, Mapping):
-        for key in sorted(old.keys() | new.keys()):
-            yield from _differences(old.get(key), new.get(key), f"{where}.{key}" if where else key)
-    elif old != new:
-        yield f"{where}: was {json.dumps(old)}, is now {json.dumps(new)}"
 
 
 def _digest(value: Any) -> str:

@@ -13,9 +13,10 @@ import tomli_w
 from psdbatch.acquisition.index import FileIndex, default_cache, index_file, write_index
 from psdbatch.campaign import files
 from psdbatch.campaign.directory import BlockName, CampaignDirectory
+from psdbatch.campaign.extend import extend
 from psdbatch.campaign.layout import store_layout
 from psdbatch.campaign.model import keep_model
-from psdbatch.campaign.plan import Plan, extend, make_plan, natural_order
+from psdbatch.campaign.plan import Plan, make_plan, natural_order
 from psdbatch.campaign.provenance import run_provenance, store_provenance
 from psdbatch.campaign.schema import Schema, make_schema
 from psdbatch.config import CampaignConfig
