@@ -80,7 +80,7 @@ class Troubles:
                 return Verdict.QUARANTINE
             return Verdict.RETRY_ALONE
         if len(self.failures) < attempts:
-            return Verdict.RETRY
+            return Verdict.RETRY_ALONE if self.deaths else Verdict.RETRY
         return Verdict.QUARANTINE if kind is FailureClass.UNKNOWN else Verdict.LEAVE
 
 

@@ -6,6 +6,7 @@ For people and reports; a campaign resumes without it.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import socket
 import time
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from psdbatch.campaign import files
+
+logger = logging.getLogger(__name__)
 
 
 class Journal:
@@ -24,8 +27,15 @@ class Journal:
         self._who = {"host": socket.gethostname(), "pid": os.getpid()}
 
     def write(self, event: str, **facts: Any) -> None:
-        """Append an event with its facts, the time (s since 1970) and who wrote it."""
-        files.append_line(self.path, json.dumps({"time": round(time.time(), 3), "event": event, **self._who, **facts}))
+        """Append an event with its facts, the time (s since 1970) and who wrote it.
+
+        A full disk is told by the commit that fails on it; the story alone stops nobody.
+        """
+        line = json.dumps({"time": round(time.time(), 3), "event": event, **self._who, **facts})
+        try:
+            files.append_line(self.path, line)
+        except OSError as error:
+            logger.warning("%s: cannot be written (%s): %s", self.path, error.strerror or error, line)
 
     def read(self) -> Iterator[dict[str, Any]]:
         """All whole lines, oldest first; a line torn by a crash is passed over."""
