@@ -40,7 +40,7 @@ def packets(tmp_path: Path, signals: Signals) -> Path:
     return path
 
 
-def damage(path: Path, at: int = 0) -> None:
+def damage(path: Path) -> None:
     """Break the payload of the fourth packet."""
     data = bytearray(path.read_bytes())
     data[index_file(path).scan.cuts[3][1] + 200] ^= 255
@@ -121,3 +121,10 @@ def test_a_failed_conversion_leaves_nothing_behind(tmp_path: Path, packets: Path
     with pytest.raises(AcquisitionFileError):
         convert(tmp_path / "empty", tmp_path / "b.psdz")
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["a.psdz", "empty"]
+
+
+def test_a_real_compass_file_becomes_packets_signal_by_signal(tmp_path: Path, shared_data: Path) -> None:
+    source = shared_data / "compass" / "compass_test_data.BIN"
+    summary = convert(source, tmp_path / "a.psdz")
+    assert (summary.signals, summary.written) == (102, 102)
+    assert_equal(read(tmp_path / "a.psdz"), read(source))
