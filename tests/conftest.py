@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:

@@ -16,7 +16,7 @@ def store_provenance(plan: Plan, facts: ModelFacts, classes: tuple[str, ...]) ->
     """Attributes of the root group."""
     return {
         "creator": "psdbatch",
-        "model": {"source": facts.source, "digest": facts.digest, "source_digest": facts.source_digest},
+        "model": {"source": facts.source, "digest": facts.digest},
         "classes": list(classes),
         "configuration": dict(plan.question),
         "block": plan.block,

@@ -34,8 +34,7 @@ class Schema:
     @property
     def classes(self) -> tuple[str, ...]:
         """Class names in the order of ``probability``; none if the model does not classify."""
-        label = next((column for column in self.answers if column.name == "label"), None)
-        return tuple(str(label.attributes["flag_meanings"]).split()) if label else ()
+        return next((tuple(column.attributes["classes"]) for column in self.answers if column.name == "probability"), ())
 
 
 def make_schema(config: CampaignConfig, facts: ModelFacts, timestamp_unit: str, recorded: Iterable[Column]) -> Schema:
