@@ -27,7 +27,6 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _FIRST = np.uint64(0xBF58476D1CE4E5B9)
 _SECOND = np.uint64(0x94D049BB133111EB)
 _30, _27, _31, _11 = np.uint64(30), np.uint64(27), np.uint64(31), np.uint64(11)
-_SHIFTS = np.array([0, 16, 32, 48], np.uint64)
 
 NORMAL_ABOVE = 16.0
 """Poisson numbers of a larger mean are drawn from a normal distribution with the skewness corrected."""
@@ -75,16 +74,16 @@ def uniform(state: State) -> float:
 
 
 @compiled
-def look_up(table: Table, word: np.uint64, part: int) -> np.float32:
-    """Number from ``table``, chosen by 16-bit part 0 to 3 of a random word."""
-    return table[(word >> _SHIFTS[part]) & _MASK]  # type: ignore[no-any-return]
+def look_up(table: Table, word: np.uint64) -> np.float32:
+    """Number from ``table``, chosen by the lowest bits of a random word; shifted by 16 it serves again, three times."""
+    return table[word & _MASK]  # type: ignore[no-any-return]
 
 
 @compiled
 def poisson(mean: float, state: State, normal: Table) -> int:
     """Poisson number; above :data:`NORMAL_ABOVE` the first Cornish-Fisher term stands for the skewness."""
     if mean > NORMAL_ABOVE:
-        z = float(look_up(normal, bits(state), 0))
+        z = float(look_up(normal, bits(state)))
         return max(0, math.floor(mean + math.sqrt(mean) * z + (z * z - 1.0) / 6.0 + 0.5))
     probability = math.exp(-mean)
     rest = uniform(state) - probability

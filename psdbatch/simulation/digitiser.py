@@ -8,15 +8,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from psdbatch.simulation.chance import bits, compiled, look_up, poisson, start, tables
+from psdbatch.simulation.chance import NORMAL_ABOVE, bits, compiled, look_up, poisson, start, tables
 from psdbatch.simulation.hits import Hits
 from psdbatch.simulation.scintillator import DECAY_TIMES_NS, LIGHT_FRACTIONS
 from psdbatch.simulation.settings import Simulation
 
 Array = NDArray[Any]
 
-FINE = 4
+FINE = 2
 """Photoelectrons are collected in this many time bins per sample before they meet the response."""
+
+_16 = np.uint64(16)
 
 _WIDTH_TO_TAU = 3.3948
 """Full width at half maximum of ``t**2 exp(-t/tau)`` in units of tau."""
@@ -82,7 +84,7 @@ def digitise(settings: Simulation, key: np.uint64, first: int, hits: Hits, out: 
         np.float32(settings.baseline),
         np.float32(settings.baseline_spread),
         np.float32(settings.noise),
-        2**settings.adc_bits - 1,
+        np.float32(2**settings.adc_bits - 1),
         *tables(),
         out,
         saturated,
@@ -97,49 +99,86 @@ def _collect(
     """Add the photoelectrons of one decay component, ``photons`` on average from ``began`` on, to ``counts``.
 
     Bins with many are drawn as a whole.  As soon as they hold few, the rest are placed one by one: what is left of an
-    exponential decay is the same decay again.  Times in fine bins.
+    exponential decay is the same decay again.  Times in fine bins; what falls behind the last bin is not drawn.
     """
+    end = len(counts)
     edge = int(began) + 1
-    shrink = math.exp(-1.0 / tau)
-    left = photons * math.exp(-(edge - began) / tau)
-    place, taps = edge - 1, counts.shape[1]
-    inside = photons - left
-    if inside < 1.0:  # the first bin is placed one by one as well
-        left, origin = photons, began
-    else:
-        origin = float(edge)
-        if place < FINE * taps:
-            counts[place % FINE, place // FINE] += poisson(inside, state, normal)
-        while left * (1.0 - shrink) > 16.0 and edge < FINE * taps:
-            counts[edge % FINE, edge // FINE] += poisson(left * (1.0 - shrink), state, normal)
+    after_first = photons * math.exp(-(edge - began) / tau)
+    left, origin = photons, began
+    if photons - after_first > NORMAL_ABOVE and edge <= end:  # else the first bin is placed one by one as well
+        counts[edge - 1] += poisson(photons - after_first, state, normal)
+        left, shrink = after_first, math.exp(-1.0 / tau)
+        while left * (1.0 - shrink) > NORMAL_ABOVE and edge < end:
+            counts[edge] += poisson(left * (1.0 - shrink), state, normal)
             left *= shrink
             edge += 1
-            origin = float(edge)
+        origin = float(edge)
     word = np.uint64(0)
+    start, scale, last = np.float32(origin), np.float32(tau), np.float32(end)
     for k in range(poisson(left, state, normal)):
-        if k % 4 == 0:
-            word = bits(state)
-        place = int(origin + tau * look_up(exponential, word, k % 4))
-        if place < FINE * taps:
-            counts[place % FINE, place // FINE] += 1
+        word = bits(state) if k % 4 == 0 else word >> _16
+        place = start + scale * look_up(exponential, word)
+        if place < last:
+            counts[np.uint32(place)] += 1
 
 
 @compiled
-def _shape(counts: Array, shape: Array, spread: Any, charge: Array, pulse: Array, state: Array, normal: Array) -> None:
-    """Turn counts of photoelectrons into a pulse: fluctuating charges, then the response."""
-    for part in range(FINE):
-        for i in range(counts.shape[1]):
-            n = counts[part, i]
-            charge[part, i] = n
-            if n > 0:
-                charge[part, i] += spread * np.float32(math.sqrt(n)) * look_up(normal, bits(state), 0)
+def _fill(noises: Array, state: Array, normal: Array) -> None:
+    """Fill ``noises`` with standard normal numbers."""
+    whole = len(noises) // 4 * 4
+    for k in range(whole, len(noises)):
+        noises[k] = look_up(normal, bits(state))
+    for k in range(0, whole, 4):
+        word = bits(state)
+        for part in range(4):
+            noises[k + part] = look_up(normal, word)
+            word >>= _16
+
+
+@compiled
+def _shape(
+    counts: Array,
+    begin: int,
+    shape: Array,
+    spread: Any,
+    noises: Array,
+    charge: Array,
+    pulse: Array,
+    state: Array,
+    normal: Array,
+) -> None:
+    """Turn counts of photoelectrons, none before sample ``begin``, into a pulse: fluctuating charges, then the response.
+
+    Every bin gets a random number, empty ones too, and the inner loops run over samples with plain indices and no sum to
+    reorder: without branches they become vector code as they stand.
+    """
     pulse[:] = 0
+    _fill(noises[FINE * begin :], state, normal)
+    for i in range(FINE * begin, len(counts)):
+        n = np.float32(counts[i])
+        noises[i] = n + spread * np.sqrt(n) * noises[i]
     for part in range(FINE):
+        source = charge[part, begin:]
+        for i in range(len(source)):
+            source[i] = noises[FINE * (begin + i) + part]
         for k in range(shape.shape[1]):
-            # the inner loop runs over samples, with plain indices and no sum to reorder: it becomes vector code as it stands
-            height, source, target = shape[part, k], charge[part], pulse[k:]
+            height, target = shape[part, k], pulse[begin + k :]
             for i in range(len(target)):
                 target[i] += height * source[i]
+
+
+@compiled
+def _convert(
+    pulse: Array, level: Any, noise: Any, largest: Any, row: Array, noises: Array, state: Array, normal: Array
+) -> bool:
+    """Add noise, round and limit to the ADC range; True if a sample lies at an end of it."""
+    _fill(noises, state, normal)
+    lowest = highest = level
+    for k in range(len(row)):
+        value = min(max(np.floor(level + pulse[k] + noise * noises[k] + np.float32(0.5)), np.float32(0)), largest)
+        lowest, highest = min(lowest, value), max(highest, value)
+        row[k] = value
+    return bool(lowest <= 0 or highest >= largest)
 
 
 @compiled
@@ -159,7 +198,7 @@ def _digitise(
     baseline: Any,
     baseline_spread: Any,
     noise: Any,
-    largest: int,
+    largest: Any,
     normal: Array,
     exponential: Array,
     out: Array,
@@ -167,29 +206,24 @@ def _digitise(
 ) -> None:
     state = np.zeros(1, np.uint64)
     samples = out.shape[1]
-    counts = np.zeros((FINE, samples), np.int32)
+    counts = np.zeros(FINE * samples, np.int32)
     charge = np.zeros((FINE, samples), np.float32)
     pulse = np.zeros(samples, np.float32)
+    noises = np.zeros(FINE * samples, np.float32)
     for i in range(len(out)):
         start(state, key, first + i)
         counts[:] = 0
         for hit in range(1 if delay[i] < 0.0 else 2):
-            stretch = 1.0 + slow_spread * float(look_up(normal, bits(state), 0))
+            stretch = 1.0 + slow_spread * float(look_up(normal, bits(state)))
             fraction = fractions[label[hit, i]]
             slow = min(1.0, max(0.0, stretch * (1.0 - fraction[0])))
             at = began[i] + (delay[i] if hit else 0.0)
             for c in range(len(decay)):
                 share = 1.0 - slow if c == 0 else slow * fraction[c] / (1.0 - fraction[0])
                 _collect(photons[hit, i] * share, at, decay[c], counts, state, normal, exponential)
-        _shape(counts, shape, single_spread, charge, pulse, state, normal)
-        level = baseline + baseline_spread * look_up(normal, bits(state), 0)
-        word = np.uint64(0)
+        begin = min(int(began[i]) // FINE, samples)
+        _shape(counts, begin, shape, single_spread, noises, charge, pulse, state, normal)
+        level = baseline + baseline_spread * look_up(normal, bits(state))
         for k in range(samples):
-            if k % 4 == 0:
-                word = bits(state)
-            value = level + scale * pulse[k] + noise * look_up(normal, word, k % 4)
-            sample = math.floor(value + np.float32(0.5))
-            if sample <= 0 or sample >= largest:
-                saturated[i] = True
-                sample = min(max(sample, 0), largest)
-            out[i, k] = sample
+            pulse[k] *= scale
+        saturated[i] = _convert(pulse, level, noise, largest, out[i], noises[:samples], state, normal)
