@@ -94,9 +94,9 @@ class PileUp(Section):
     """``[pile_up]``: a later rise counts as a second pulse when it is higher than both limits."""
 
     rise: int = Field(4, gt=0, description="samples over which a rise is measured")
-    fraction: float = Field(0.15, gt=0, description="least rise as a fraction of the amplitude")
-    noise: float = Field(8.0, ge=0, description="least rise in standard deviations of the baseline samples")
-    dead: int = Field(4, ge=0, description="samples after the maximum in which no second rise is looked for")
+    fraction: float = Field(0.10, gt=0, description="least rise as a fraction of the amplitude")
+    noise: float = Field(10.0, ge=0, description="least rise in standard deviations of the baseline samples")
+    dead: int = Field(6, ge=0, description="samples after the maximum in which no second rise is looked for")
 
 
 class ModelSource(Section):
@@ -142,7 +142,9 @@ class Results(Section):
     """``[results]``: the Zarr store."""
 
     chunk: int = Field(65_536, gt=0, description="signals in one inner chunk: the least that a reader decompresses")
-    compression_level: int = Field(1, ge=1, le=9, description="1: fastest, 9: smallest (Zstandard behind Blosc's bit shuffle)")
+    compression_level: int = Field(
+        1, ge=1, le=9, description="1: fastest, 9: smallest (Zstandard behind Blosc's bit shuffle)"
+    )
     columns: tuple[str, ...] | None = Field(
         None, description="extra columns of the acquisition format to keep; default: all"
     )

@@ -100,9 +100,7 @@ def test_plots_are_written_without_a_display(tmp_path: Path) -> None:
     psd_plot(tmp_path / "plain.svg", charge, values)
     fom_plot(tmp_path / "fom.png", {"simulated": found}, {"measured": ([100, 1000], [1.2])})
     assert (tmp_path / "new" / "psd.png").read_bytes().startswith(b"\x89PNG")
-    assert (
-        "signals per cell" in (tmp_path / "plain.svg").read_text() or (tmp_path / "plain.svg").stat().st_size > 10_000
-    )
+    assert "<svg" in (tmp_path / "plain.svg").read_text()[:1000]
     assert (tmp_path / "fom.png").stat().st_size > 10_000
 
 

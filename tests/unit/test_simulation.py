@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from psdbatch.acquisition.format import AcquisitionFormat, SignalWriter, WriterSettings
+from psdbatch.acquisition.index import index_file, open_signals
 from psdbatch.acquisition.signals import Signals
 from psdbatch.config import validated
 from psdbatch.errors import ConfigurationError
@@ -287,6 +288,20 @@ def test_files_hold_the_signals_with_the_truth_beside_them(tmp_path: Path) -> No
     assert np.array_equal(stored.energy, truth.energy)
     assert np.array_equal(stored.label, truth.label)
     assert Raw.given[-1] == WriterSettings(232, "int16", "10 ns", 5.0)
+
+
+@pytest.mark.parametrize("format_name", ["mfm", "compass", "packets", "numpy", "zarr"])
+def test_every_writable_format_gives_the_simulated_signals_back(tmp_path: Path, format_name: str) -> None:
+    settings = Simulation(signals=300, boards=3)
+    (path,) = simulate_run(tmp_path, settings, run=7, format_name=format_name)
+    index = index_file(path)
+    found = Signals.allocate(index.scan.signals, 232, index.scan.sample_dtype)
+    with open_signals(index) as reader:
+        assert reader.read(found) == 300
+    tick_ns = {"1 ps": 1e-3, "10 ns": 10.0}[index.scan.timestamp_unit]
+    expected, _ = all_of(settings, stream=(7, 0), tick_ns=tick_ns)
+    for name in ("samples", "timestamp", "board", "channel"):
+        assert np.array_equal(getattr(found, name), getattr(expected, name)), name
 
 
 @pytest.mark.usefixtures("raw_format")
