@@ -7,13 +7,14 @@ a signal is usually near the last one of the signal before.  Both were chosen by
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 import zstandard
 from numpy.typing import NDArray
 
-from psdbatch.acquisition.packet_kernels import BIAS, running_sum
+from psdbatch.acquisition.packet_kernels import BIAS, running_sum, sum_of_planes
 
 Array = NDArray[Any]
 
@@ -49,12 +50,11 @@ def decode(raw: Array, encoding: str, dtype: np.dtype[Any], shape: tuple[int, ..
     """Values of a whole column from its decompressed bytes ``raw`` (uint8)."""
     if encoding == "plain":
         return raw.view(dtype).reshape(shape)
-    values = np.ascontiguousarray(raw.reshape(dtype.itemsize, -1).T).view(dtype)
     if encoding == "delta":
-        words = values.view(_word(dtype)).reshape(-1)
-        words -= words.dtype.type(BIAS)
-        np.cumsum(words, dtype=words.dtype, out=words)
-    return values.reshape(shape)
+        words = np.empty(math.prod(shape), _word(dtype))
+        sum_of_planes(raw, words)
+        return words.view(dtype).reshape(shape)
+    return np.ascontiguousarray(raw.reshape(dtype.itemsize, -1).T).view(dtype).reshape(shape)
 
 
 def decompress(decompressor: zstandard.ZstdDecompressor, stored: memoryview, out: Array) -> None:

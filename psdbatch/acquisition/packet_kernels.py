@@ -60,3 +60,19 @@ def _join(out: U16, low: U8, high: U8) -> None:
 def _sum_four(out: U16, a: U16, b: U16, c: U16, d: U16) -> None:
     for i in range(len(out)):
         out[i] = a[i] + b[i] + c[i] + d[i]
+
+
+@_compiled
+def sum_of_planes(raw: U8, out: NDArray[Any]) -> None:
+    """The same for words of any width, with nothing before: ``out`` unsigned, ``raw`` its byte planes, one after another."""
+    n = len(out)
+    word = out.dtype.type
+    for k in range(len(raw) // max(1, n)):
+        plane = raw[k * n : (k + 1) * n]
+        shift = word(8 * k)
+        for i in range(n):
+            out[i] = (out[i] if k else word(0)) | (word(plane[i]) << shift)
+    last = word(0)
+    for i in range(n):
+        last += out[i] - word(BIAS)
+        out[i] = last

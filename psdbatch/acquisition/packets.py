@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -38,8 +39,8 @@ from psdbatch.errors import AcquisitionFileError
 
 Array = NDArray[Any]
 
-OWN_COLUMNS = 6
-"""samples, length, timestamp, board, channel, flags; the format's extra columns follow."""
+OWN_COLUMNS = ("samples", "length", "timestamp", "board", "channel", "flags")
+"""First columns of every file; the format's extra columns follow."""
 
 
 class Packets(AcquisitionFormat):
@@ -85,7 +86,7 @@ class Packets(AcquisitionFormat):
             longest=longest,
             timestamp_unit=header.timestamp_unit,
             sampling_period_ns=header.sampling_period_ns,
-            columns=header.columns[OWN_COLUMNS:],
+            columns=header.columns[len(OWN_COLUMNS) :],
             cuts=tuple(cuts),
             damage=tuple(damage),
         )
@@ -124,7 +125,7 @@ class PacketReader(SignalReader):
         done = 0
         while done < wanted:
             if not self._left:
-                self._open_next(set(out.extra), wanted - done)
+                self._open_next()
             count = min(self._left, wanted - done)
             part = out[done : done + count]
             if self._packet:
@@ -141,7 +142,7 @@ class PacketReader(SignalReader):
         count = min(count, self._signals - self.position)
         while count > 0:
             if not self._left:
-                self._open_next(None, count)
+                self._open_next(unread=count)
             here = min(self._left, count)
             if self._packet:
                 self._packet.skip(here)
@@ -152,8 +153,8 @@ class PacketReader(SignalReader):
     def close(self) -> None:
         self._stream.close()
 
-    def _open_next(self, wanted: set[str] | None, signals: int) -> None:
-        """Go to the next packet or gap.  With ``wanted`` None a packet of at most ``signals`` is skipped unread."""
+    def _open_next(self, unread: int = 0) -> None:
+        """Go to the next packet or gap; a packet of at most ``unread`` signals is passed over without reading it."""
         for found in self._found:
             self._packet = None
             if isinstance(found, Damage):
@@ -164,18 +165,14 @@ class PacketReader(SignalReader):
                 continue
             self._left = found.signals
             self._walk.expected += found.signals
-            if wanted is None and found.signals <= signals:
-                complete = self._walk.skip_payload(found)
-            else:
-                complete = self._load(found, wanted)
-            if complete:
+            if self._walk.skip_payload(found) if found.signals <= unread else self._load(found):
                 return
             break
         raise AcquisitionFileError(
             f"{self._path}: ends after signal {self.position:,} of {self._signals:,} in the index; it changed since it was indexed: run 'psdbatch index' again"
         )
 
-    def _load(self, header: PacketHeader, wanted: set[str] | None) -> bool:
+    def _load(self, header: PacketHeader) -> bool:
         """Read and decompress a packet; False if the file ends inside it.  A damaged one leaves no packet open."""
         if len(self._stored) < header.payload:
             self._stored = bytearray(header.payload)
@@ -185,33 +182,13 @@ class PacketReader(SignalReader):
         reason = "the checksum of the packet is wrong"
         if checksum(stored) == header.payload_checksum:
             try:
-                self._packet = self._decompress(header, stored, wanted)
+                self._packet = _OpenPacket(self._header, header, stored, self._decompressor, self._workspace)
                 return True
             except CorruptColumnError as error:
                 reason = str(error)
         size = self._header.packet_header_bytes + header.payload
         self.damage.append(Damage(header.offset, size, header.first, header.signals, reason))
         return True
-
-    def _decompress(self, header: PacketHeader, stored: memoryview, wanted: set[str] | None) -> _OpenPacket:
-        columns: dict[str, Array] = {}
-        begin = 0
-        for i, (size, raw_bytes) in enumerate(header.table):
-            part, begin = stored[begin : begin + size], begin + size
-            column, encoding = self._header.columns[i], self._header.encodings[i]
-            if not size or (i >= OWN_COLUMNS and wanted is not None and column.name not in wanted):
-                continue
-            shape = (header.signals, *((header.samples,) if i == 0 else column.shape))
-            dtype = little_endian(column)
-            if raw_bytes != math.prod(shape) * dtype.itemsize:
-                raise CorruptColumnError(f"column '{column.name}' says {raw_bytes:,} bytes, its shape says otherwise")
-            raw = self._workspace(raw_bytes) if i == 0 else np.empty(raw_bytes, np.uint8)
-            decompress(self._decompressor, part, raw)
-            if i == 0:
-                samples = PacketSamples(raw, encoding, dtype, (header.signals, header.samples))
-            else:
-                columns[column.name] = decode(raw, encoding, dtype, shape)
-        return _OpenPacket(samples, header.samples, columns)
 
     def _workspace(self, size: int) -> Array:
         if len(self._raw) < size:
@@ -220,16 +197,34 @@ class PacketReader(SignalReader):
 
 
 class _OpenPacket:
-    """A decompressed packet, handed out part by part."""
+    """A packet whose checksum is right, handed out part by part; columns are decompressed when first asked for.
 
-    def __init__(self, samples: PacketSamples, length: int, columns: dict[str, Array]) -> None:
-        self._samples, self._length, self._columns = samples, length, columns
+    ``stored`` is its payload and ``workspace`` lends memory for the decompressed samples; both stay its own as long as
+    it is open.
+    """
+
+    def __init__(
+        self,
+        file: FileHeader,
+        header: PacketHeader,
+        stored: memoryview,
+        decompressor: zstandard.ZstdDecompressor,
+        workspace: Callable[[int], Array],
+    ) -> None:
+        self._file, self._header, self._stored, self._decompressor = file, header, stored, decompressor
+        self._number = {column.name: i for i, column in enumerate(file.columns)}
         self._next = 0
+        self._columns: dict[str, Array | None] = {}
+        shape = (header.signals, header.samples)
+        raw, encoding, dtype = self._decompress(0, shape, workspace)
+        self._samples = PacketSamples(raw, encoding, dtype, shape)
+        for name in OWN_COLUMNS[1:]:
+            self._column(name)
 
     def take(self, out: Signals) -> None:
         here = slice(self._next, self._next + len(out))
         self._samples.take(out.samples)
-        self._copy("length", here, out.length, self._length)
+        self._copy("length", here, out.length, self._header.samples)
         for name in ("timestamp", "board", "channel", "flags"):
             self._copy(name, here, getattr(out, name), 0)
         for name, values in out.extra.items():
@@ -241,8 +236,33 @@ class _OpenPacket:
         self._next += count
 
     def _copy(self, name: str, here: slice, out: Array, default: int) -> None:
-        column = self._columns.get(name)
+        column = self._column(name)
         out[:] = default if column is None else column[here]
+
+    def _column(self, name: str) -> Array | None:
+        """Values of a column, None where it is left out of the packet or the file."""
+        if name not in self._columns:
+            i = self._number.get(name)
+            if i is None or not self._header.table[i][0]:
+                self._columns[name] = None
+            else:
+                shape = (self._header.signals, *self._file.columns[i].shape)
+                raw, encoding, dtype = self._decompress(i, shape, lambda size: np.empty(size, np.uint8))
+                self._columns[name] = decode(raw, encoding, dtype, shape)
+        return self._columns[name]
+
+    def _decompress(
+        self, i: int, shape: tuple[int, ...], memory: Callable[[int], Array]
+    ) -> tuple[Array, str, np.dtype[Any]]:
+        column = self._file.columns[i]
+        dtype = little_endian(column)
+        stored, raw_bytes = self._header.table[i]
+        if raw_bytes != math.prod(shape) * dtype.itemsize:
+            raise CorruptColumnError(f"column '{column.name}' says {raw_bytes:,} bytes, its shape says otherwise")
+        begin = sum(entry[0] for entry in self._header.table[:i])
+        raw = memory(raw_bytes)
+        decompress(self._decompressor, self._stored[begin : begin + stored], raw)
+        return raw, self._file.encodings[i], dtype
 
 
 def _mark_damaged(out: Signals) -> None:

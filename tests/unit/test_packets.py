@@ -157,6 +157,16 @@ def test_skip_jumps_inside_and_across_packets(tmp_path: Path) -> None:
             assert_equal(out, signals[here : here + 5])
 
 
+def test_a_column_asked_for_in_the_middle_of_a_packet_is_not_zero(tmp_path: Path) -> None:
+    signals = some_signals(100)
+    path = write(tmp_path / "a.psdz", signals)
+    with Packets().reader(open_source(path), scan(path)) as reader:
+        assert reader.read(Signals.allocate(30, 33)) == 30
+        out = Signals.allocate(70, 33, "int16", EXTRA)
+        assert reader.read(out) == 70
+        assert_equal(out, signals[30:])
+
+
 @pytest.mark.parametrize("width", [1, 20, 33, 50])
 def test_samples_are_cropped_or_padded_to_what_the_caller_wants(tmp_path: Path, width: int) -> None:
     signals = some_signals(250)
