@@ -213,6 +213,41 @@ def convert(
 
 
 @cli.command()
+@click.argument("directory", type=PATH)
+@click.option("--run", "run_number", default=1, show_default=True, help="Number of the run.")
+@click.option("--files", default=1, show_default=True, help="Acquisition files of the run.")
+@click.option("--signals", default=100_000, show_default=True, help="Signals in each file.")
+@click.option("--format", "format_name", default="mfm", show_default=True, help="Any format that can be written.")
+@click.option("--option", "options", multiple=True, metavar="KEY=VALUE", help="Option of the format; may be repeated.")
+@click.option(
+    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Setting of the simulation; may be repeated."
+)
+@click.option("--settings", "show_settings", is_flag=True, help="List the settings with their defaults and leave.")
+def simulate(
+    directory: Path,
+    run_number: int,
+    files: int,
+    signals: int,
+    format_name: str,
+    options: tuple[str, ...],
+    settings: tuple[str, ...],
+    show_settings: bool,
+) -> None:
+    """Write acquisition files of a liquid scintillator into DIRECTORY, with the truth beside them."""
+    from psdbatch.config import validated
+    from psdbatch.monitor import tables
+    from psdbatch.simulation.files import simulate_run
+    from psdbatch.simulation.settings import Simulation
+
+    if show_settings:
+        _console().print(tables.settings_table(Simulation))
+        return
+    chosen = validated(Simulation, {"signals": signals, **_options(settings)}, "--set")
+    for path in simulate_run(directory, chosen, run_number, files, format_name, _options(options)):
+        click.echo(path)
+
+
+@cli.command()
 @click.argument("campaign", type=PATH)
 @click.option("--output", type=PATH, default=Path("psd.png"), show_default=True, help="PNG or PDF to write.")
 @click.option("--run", "run_name", help="One run only; default: all.")

@@ -13,10 +13,11 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 
 def quantity(value: float, unit: str) -> str:
-    """``value`` with a decimal prefix: ``quantity(2.1e6, "signals/s")`` is ``"2.10 M signals/s"``."""
+    """``value`` with a decimal prefix: ``"2.1 MB"``, ``"2.1 M signals/s"``."""
+    space = " " if len(unit) > 2 else ""
     for factor, prefix in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= factor:
-            return f"{value / factor:.3g} {prefix}{unit}"
+            return f"{value / factor:.3g} {prefix}{space}{unit}"
     return f"{value:.3g} {unit}"
 
 

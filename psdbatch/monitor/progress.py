@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import Protocol, Self
+from collections.abc import Mapping
+from typing import Any, Protocol, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn
@@ -26,6 +27,10 @@ class Record(Protocol):
     @property
     def written(self) -> int:
         """Those with an answer."""
+
+    @property
+    def report(self) -> Mapping[str, Any]:
+        """Times of the attempt."""
 
 
 class Progress:
@@ -64,6 +69,9 @@ class Progress:
     def committed(self, record: Record) -> None:
         """A block is finished."""
         with self._lock:
+            if self._done == self._before:  # the pace counts from the first block's start, not from the workers'
+                spent = sum(record.report.get("seconds", {}).values())
+                self._started = time.monotonic() - spent
             self._done += record.signals
             self._refused += record.signals - record.written
         self._show()

@@ -12,6 +12,8 @@ from rich.text import Text
 from psdbatch.wording import duration, quantity
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from psdbatch.acquisition.convert import ConversionSummary
     from psdbatch.acquisition.index import FileIndex
     from psdbatch.campaign.audit import Audit
@@ -165,15 +167,23 @@ def model_table(facts: ModelFacts) -> RenderableType:
 
 
 def conversion_table(summary: ConversionSummary) -> RenderableType:
-    """Counts of a conversion."""
-    from dataclasses import asdict
+    """Counts of a conversion, and the damage met."""
+    facts = [
+        ("from", str(summary.source)),
+        ("to", str(summary.target)),
+        ("signals", f"{summary.signals:,} = {summary.written:,} written + {summary.omitted:,} omitted"),
+        ("damaged", f"{summary.damaged:,}"),
+    ]
+    facts += [(f"byte {damage.offset:,}", damage.reason) for damage in summary.damage[:MOST_ROWS]]
+    return _facts(facts)
 
-    return _facts(
-        [
-            (name.replace("_", " "), f"{value:,}" if isinstance(value, int) else str(value))
-            for name, value in asdict(summary).items()
-        ]
-    )
+
+def settings_table(model: type[BaseModel]) -> RenderableType:
+    """Keys of a configuration section with defaults and meanings."""
+    table = Table("key", "default", "meaning", box=None)
+    for name, field in model.model_fields.items():
+        table.add_row(name, Text(repr(field.default)), field.description or "")
+    return table
 
 
 def _tensor(tensor: Any) -> str:
