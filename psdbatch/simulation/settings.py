@@ -21,8 +21,9 @@ class Simulation(Section):
     """``[simulation]``: signals of a liquid scintillator in front of a digitiser; the defaults are a NEDA cell on NUMEXO2.
 
     ``photoelectrons`` and ``slow_spread`` are fitted to the figure of merit measured with NE-213 by
-    ``benchmarks/tune_simulation.py``.  The EJ-301 data sheet gives 1.7 photoelectrons per keV for a photomultiplier of
-    1968; the fit is worth 2.8 to 3.3, as its result leans on the light fractions and the noise assumed.
+    ``benchmarks/tune_simulation.py``.  The steps of the fit scatter between 2.9 and 4.0
+    photoelectrons per keV (0.085 to 0.089), and lean on the light fractions and noise assumed; 3.0 and 0.085 were kept.  The
+    EJ-301 data sheet gives 1.7 photoelectrons per keV with an RCA-8575 photomultiplier.
     """
 
     signals: int = Field(100_000, ge=0, description="signals in one file")

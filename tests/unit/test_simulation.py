@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -24,6 +25,7 @@ from psdbatch.simulation.scintillator import (
     GAMMA,
     LIGHT_FRACTIONS,
     NEUTRON,
+    compton_electron_density,
     energy_quantiles,
     proton_light,
 )
@@ -211,6 +213,20 @@ def test_energies_lie_in_the_range_and_neutrons_fall_more_steeply() -> None:
 def test_proton_light_is_that_of_cecil_and_others() -> None:
     # by hand: 0.83 * 5 - 2.82 * (1 - exp(-0.25 * 5**0.93)) MeV
     assert proton_light(np.array([5000.0])) == pytest.approx(4150 - 2820 * (1 - np.exp(-0.25 * 4.46724)), rel=1e-4)
+
+
+def test_electrons_follow_klein_and_nishina() -> None:
+    # independent: the angular formula, scattered by random photons and angles, and the electron's energy counted
+    random = np.random.default_rng(5)
+    photon = random.uniform(100, 8000, 2_000_000)
+    cosine = random.uniform(-1, 1, len(photon))
+    left = 1 / (1 + photon / 511.0 * (1 - cosine))  # scattered energy over the photon's
+    weight = np.exp(-photon / 900) * left**2 * (left + 1 / left - (1 - cosine**2))
+    edges = np.array([100, 200, 300, 500, 800, 1200, 2000, 3000])
+    counted = np.histogram(photon * (1 - left), edges, weights=weight)[0]
+    fine = [np.linspace(low, high, 201) for low, high in pairwise(edges)]
+    expected = np.array([compton_electron_density(x).mean() * (x[-1] - x[0]) for x in fine])
+    assert counted / counted.sum() == pytest.approx(expected / expected.sum(), rel=0.03)
 
 
 def test_the_response_has_the_width_asked_for() -> None:
