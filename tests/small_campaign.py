@@ -83,7 +83,7 @@ class SmallCampaign:
         try:
             for path, shard in shards(block, worker):
                 attempt.stage(path, shard)
-            return attempt.commit(**self.record(block))
+            return attempt.commit(**self.record(block), report={"worker": worker})
         except OSError:
             if self.directory.record(block.name).exists():  # another attempt won and removed this one's staging
                 return CommitRecord.read(self.directory.record(block.name))

@@ -153,22 +153,32 @@ class Attempt:
             shards=tuple(self._shards),
             **record,
         )
-        for shard in self._shards:  # after all are written, so that the disk takes them together
-            files.sync_file(self.path / _staged_name(shard.path))
-        path = self.path / "record.json"
-        files.write_durably(path, [mine.to_bytes()])
-        files.sync_directory(self.path)
         target = self.campaign.record(self.block)
-        files.make_below(self.campaign.commits, *target.parent.relative_to(self.campaign.commits).parts)
-        self._undecided = True
-        won = files.link_once(path, target)
-        self._undecided = won
-        files.sync_directory(target.parent)
+        try:
+            won = self._link(mine, target)
+        except FileNotFoundError:
+            if not target.exists():
+                raise
+            won = False  # the winner has removed the staging of all others
         if won:
             publish(self.campaign, mine)
             return mine
         self.abandon()
         return CommitRecord.read(target)
+
+    def _link(self, mine: CommitRecord, target: Path) -> bool:
+        """Have everything on the disk, then try to be the block's attempt; whether it is."""
+        for shard in self._shards:  # after all are written, so that the disk takes them together
+            files.sync_file(self.path / _staged_name(shard.path))
+        path = self.path / "record.json"
+        files.write_durably(path, [mine.to_bytes()])
+        files.sync_directory(self.path)
+        files.make_below(self.campaign.commits, *target.parent.relative_to(self.campaign.commits).parts)
+        self._undecided = True
+        won = files.link_once(path, target)
+        self._undecided = won
+        files.sync_directory(target.parent)
+        return won
 
     def abandon(self) -> None:
         """Remove what this attempt has staged.
