@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import entry_points
@@ -14,14 +15,22 @@ from psdbatch.config import validated
 from psdbatch.errors import AcquisitionFileError, ConfigurationError, UnknownFormatError
 from psdbatch.wording import nearest
 
+logger = logging.getLogger(__name__)
+
 HEAD_BYTES = 65536
 """How much of a file a format may look at to recognise it."""
 
 
 @cache
 def formats() -> dict[str, type[AcquisitionFormat]]:
-    """All registered formats by name, those of other packages included."""
-    return {entry.name: entry.load() for entry in entry_points(group="psdbatch.formats")}
+    """All registered formats by name, those of other packages included; one that cannot be imported is left out."""
+    found = {}
+    for entry in entry_points(group="psdbatch.formats"):
+        try:
+            found[entry.name] = entry.load()
+        except Exception as error:  # a laboratory's own format may fail in any way; it must not take the others along
+            logger.warning("format '%s' (%s) cannot be loaded: %s", entry.name, entry.value, error)
+    return found
 
 
 def format_named(name: str, options: Mapping[str, Any] | None = None) -> AcquisitionFormat:
