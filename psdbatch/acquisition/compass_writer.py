@@ -80,7 +80,6 @@ class CoMPASSWriter(SignalWriter):
 
     def __init__(self, path: Path, settings: WriterSettings) -> None:
         options = validated(CoMPASSWriterOptions, settings.options, f"{path}: options of format 'compass'")
-        assert isinstance(options, CoMPASSWriterOptions)
         flags = _flags(path, settings, options)
         self._layout = layout_of(flags, options.version)
         self._path = path

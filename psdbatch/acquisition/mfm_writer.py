@@ -141,7 +141,6 @@ class NEDAWriter(SignalWriter):
 
     def __init__(self, path: Path, settings: WriterSettings) -> None:
         options = validated(MFMWriterOptions, settings.options, f"{path}: options of format 'mfm'")
-        assert isinstance(options, MFMWriterOptions)
         _check_settings(path, settings, options)
         self._frames = raw_frames if options.frames == "raw" else compressed_frames
         self._style = FrameStyle(options.byte_order, options.block, options.revision, LOCATIONS[options.location])

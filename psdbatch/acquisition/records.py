@@ -7,9 +7,8 @@ Scanning and reading share the first, so they cannot disagree about what is a si
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from itertools import pairwise
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -104,20 +103,16 @@ class Records(ABC):
         return self._located[:count]
 
     def faults(self, located: NDArray[Any], first: int) -> Iterator[Damage]:
-        """Damage of the signals in ``located`` (numbers from ``first``), one entry for each run with the same fault."""
-        fault = located["fault"]
-        edges = np.flatnonzero(np.diff(fault.astype(np.int16), prepend=0, append=0))
-        for start, stop in pairwise(edges):
-            if fault[start]:
-                begin = int(located["position"][start])
-                end = int(located["position"][stop - 1]) + int(located["size"][stop - 1])
-                yield Damage(
-                    self.window.base + begin,
-                    end - begin,
-                    first + int(start),
-                    int(stop - start),
-                    self.reasons[fault[start]],
-                )
+        """Damage of the signals in ``located`` (numbers from ``first``): one entry for neighbours with the same fault."""
+        fault, position = located["fault"], located["position"].astype(np.int64)
+        end = position + located["size"]
+        apart = (fault[1:] != fault[:-1]) | (position[1:] != end[:-1])
+        edges = np.concatenate([[0], np.flatnonzero(apart) + 1, [len(fault)]])
+        starts = edges[:-1][fault[edges[:-1]] > 0] if fault.any() else edges[:0]
+        for start in starts:
+            stop = edges[np.searchsorted(edges, start, side="right")]
+            offset, size = self.window.base + int(position[start]), int(end[stop - 1] - position[start])
+            yield Damage(offset, size, first + int(start), int(stop - start), self.reasons[fault[start]])
 
     def close(self) -> None:
         """Release the stream."""
@@ -127,6 +122,21 @@ class Records(ABC):
         most = len(self.window.data) // self.smallest + 2
         if not hasattr(self, "_located") or len(self._located) < most:
             self._located, self._gaps = np.empty(most, LOCATED), np.empty(most, GAP)
+
+
+def tell(damage: list[Damage], more: Iterable[Damage]) -> None:
+    """Append ``more``; what goes on where the last entry ends is joined to it, wherever a window ended."""
+    for new in more:
+        last = damage[-1] if damage else None
+        if (
+            last
+            and last.reason == new.reason
+            and last.offset + last.bytes == new.offset
+            and last.first + last.signals == new.first
+        ):
+            damage[-1] = replace(last, bytes=last.bytes + new.bytes, signals=last.signals + new.signals)
+        else:
+            damage.append(new)
 
 
 @dataclass
@@ -150,7 +160,7 @@ def survey(records: Records) -> Findings:
             found.shortest = min(found.shortest, int(samples.min(initial=found.shortest)))
             found.longest = max(found.longest, int(samples.max(initial=0)))
             found.kinds += np.bincount(located["kind"], minlength=256)
-            found.damage += records.faults(located, found.signals)
+            tell(found.damage, records.faults(located, found.signals))
             _cut(found, located["entry"], records.window.base)
         found.signals += len(located)
     found.shortest = min(found.shortest, found.longest)
@@ -189,7 +199,7 @@ class RecordReader(SignalReader):
         while filled < wanted:
             part = self._take(wanted - filled)
             self._records.decode(part, out[filled : filled + len(part)])
-            self.damage += self._records.faults(part, self.position)
+            tell(self.damage, self._records.faults(part, self.position))
             filled += len(part)
             self._pass(len(part))
         return filled

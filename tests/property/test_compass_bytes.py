@@ -65,7 +65,7 @@ def read_through(kind: CoMPASS, data: bytes, scan: Scan, window: int, first: int
         return read_all(kind, MemorySource(data), scan, first, chunk)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(kinds, bodies, windows, st.data())
 def test_any_records_read_as_the_slow_decoding_says(
     fields: tuple[int, int], body: list[dict[str, Any]], window: int, draw: st.DataObject
@@ -106,7 +106,7 @@ def assert_every_byte_is_accounted_for(data: bytes, fields: tuple[int, int], sca
     assert records == scan.signals
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(kinds, bodies, windows, st.data())
 def test_damaged_files_are_accounted_for_to_the_last_byte(
     fields: tuple[int, int], body: list[dict[str, Any]], window: int, draw: st.DataObject

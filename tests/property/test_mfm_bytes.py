@@ -83,7 +83,7 @@ def assert_every_byte_is_accounted_for(data: bytes, scan: Scan) -> None:
         assert headers_between(data, start, end), (start, end)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(files, windows, st.data())
 def test_any_sequence_of_frames_reads_as_the_slow_decoding_says(data: bytes, window: int, draw: st.DataObject) -> None:
     expected = signals_of(data)
@@ -120,7 +120,7 @@ def damaged_files(draw: st.DrawFn) -> bytes:
     return bytes(data)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(damaged_files(), windows, st.data())
 def test_damaged_files_are_accounted_for_to_the_last_byte(data: bytes, window: int, draw: st.DataObject) -> None:
     scan = scan_through(data, 1 << 20)
@@ -143,7 +143,7 @@ def everything_from(signals: Signals, first: int) -> Signals:
     return signals[first:]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(damaged_files(), windows)
 def test_a_reader_tells_the_damage_of_every_signal_it_refuses(data: bytes, window: int) -> None:
     scan = scan_through(data, window)
@@ -159,7 +159,7 @@ def test_a_reader_tells_the_damage_of_every_signal_it_refuses(data: bytes, windo
     assert [d for d in told if "parity" not in d.reason] == [d for d in scan.damage if d not in before_first]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=600), windows)
 def test_any_bytes_are_refused_or_accounted_for(data: bytes, window: int) -> None:
     scan = scan_through(data, window)

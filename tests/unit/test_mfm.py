@@ -183,6 +183,26 @@ def test_bytes_missing_inside_a_frame_cost_that_frame_only() -> None:
     assert [(d.offset, d.bytes, d.first, d.signals) for d in scan.damage] == [(1024, 44, 2, 1), (1068, 256, 3, 0)]
 
 
+def test_torn_frames_one_after_another_are_told_one_by_one_with_the_gaps_between_them() -> None:
+    good = raw_frame(Style(), [7] * 100, 1, 16)
+    data = good + good[:100] + good[:120] + good
+    scan = MFM().scan(MemorySource(data))
+    assert scan.signals == 4
+    assert [(d.offset, d.bytes, d.first, d.signals) for d in scan.damage] == [
+        (248, 44, 1, 1),
+        (292, 56, 2, 0),
+        (348, 44, 2, 1),
+        (392, 76, 3, 0),
+    ]
+
+
+def test_neighbouring_faults_are_one_entry_wherever_a_window_ends() -> None:
+    wrong = raw_frame(Style(), [7] * 100, 1, 16)[:-1] + b"\0"
+    count = 10_000  # more than a window holds
+    scan = MFM().scan(MemorySource(wrong * count))
+    assert [(d.offset, d.bytes, d.first, d.signals) for d in scan.damage] == [(0, 248 * count, 0, count)]
+
+
 @pytest.mark.parametrize("garbage", [b"\0" * 5000, b"\xff" * 777, b"A text between frames. " * 99, RNG.bytes(3001)])
 def test_garbage_between_frames_is_one_region_and_costs_no_signal(garbage: bytes) -> None:
     good = [raw_frame(Style(">"), [i] * 100, i, 16) for i in range(6)]
