@@ -16,7 +16,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import tomli_w
 
 from benchmarks.material import dense_network, pulses, write_runs
@@ -67,7 +66,9 @@ def write_campaign(folder: Path, files: list[Path], samples: int, **cluster: Any
 
 
 def _command(*arguments: object) -> None:
-    subprocess.run([sys.executable, "-m", "psdbatch", *map(str, arguments), "--json"], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(
+        [sys.executable, "-m", "psdbatch", *map(str, arguments), "--json"], check=True, stdout=subprocess.DEVNULL
+    )
 
 
 def measured_span(campaign: Path) -> tuple[float, dict[str, float]]:
@@ -81,38 +82,61 @@ def measured_span(campaign: Path) -> tuple[float, dict[str, float]]:
 
 
 def limit(folder: Path, files: list[Path], samples: int, signals: int) -> tuple[float, float]:
-    """Seconds for decompression alone and for the compiled function alone, on all cores."""
-    from psdbatch.acquisition.packets import payloads
-    from psdbatch.campaign.process import open_session
+    """Seconds for reading and decompressing alone, and for the compiled function alone, on all cores."""
     from psdbatch.campaign.plan import Plan
+    from psdbatch.campaign.process import open_session
 
-    packed = [payload for file in files for payload in payloads(file)]
     threads = len(os.sched_getaffinity(0))
-    decompress = min(_on_threads(_decompress, np.array_split(np.arange(len(packed)), threads), packed) for _ in range(3))
+    stored = [(path, frame) for path in files for frame in frames(path)]
+    parts = [stored[number::threads] for number in range(threads)]
+    decompress = min(_on_threads(_decompress, parts) for _ in range(3))
     plan = Plan.read(folder / "campaign" / "plan.json")
     engine = open_session(str(folder / "campaign")).engine(plan.runs[0])
     raw = pulses(engine.batch, samples, 5).samples
-    rounds = signals // engine.batch // threads
+    rounds = max(1, signals // engine.batch // threads)
 
-    def infer(_: Any, __: Any) -> None:
+    def infer(rounds: int) -> None:
         for _ in range(rounds):
-            engine.run(raw)
+            engine.run(raw)["amplitude"].numpy()
 
-    infer(None, None)
-    compute = min(_on_threads(infer, [None] * threads, None) for _ in range(2))
+    infer(3)
+    compute = min(_on_threads(infer, [rounds] * threads) for _ in range(2))
     return decompress, compute * signals / (rounds * threads * engine.batch)
 
 
-def _decompress(numbers: Any, packed: list[bytes]) -> None:
+def frames(path: Path) -> list[tuple[int, int, int]]:
+    """Offset, compressed and raw size of every Zstandard frame in a file of packets."""
+    from psdbatch.acquisition.bytesource import open_source
+    from psdbatch.acquisition.packet_layout import PacketHeader, PacketWalk, read_file_header
+
+    found = []
+    with open_source(path).open() as stream:
+        header, start = read_file_header(stream)
+        walk = PacketWalk(stream, start, header.packet_header_bytes, 0)
+        for packet in walk:
+            assert isinstance(packet, PacketHeader)
+            position = packet.offset + header.packet_header_bytes
+            for stored, raw in packet.table:
+                found.append((position, stored, raw))
+                position += stored
+            walk.expected += packet.signals
+            walk.skip_payload(packet)
+    return [frame for frame in found if frame[1]]
+
+
+def _decompress(stored: list[tuple[Path, tuple[int, int, int]]]) -> None:
     import zstandard
 
     decompressor = zstandard.ZstdDecompressor()
-    for number in numbers:
-        decompressor.decompress(packed[number])
+    descriptors = {path: os.open(path, os.O_RDONLY) for path, _ in stored}
+    for path, (offset, size, raw) in stored:
+        decompressor.decompress(os.pread(descriptors[path], size, offset), max_output_size=raw)
+    for descriptor in descriptors.values():
+        os.close(descriptor)
 
 
-def _on_threads(work: Callable[[Any, Any], None], parts: list[Any], shared: Any) -> float:
+def _on_threads(work: Callable[[Any], None], parts: list[Any]) -> float:
     with ThreadPoolExecutor(len(parts)) as pool:
         started = time.perf_counter()
-        list(pool.map(lambda part: work(part, shared), parts))
+        list(pool.map(work, parts))
         return time.perf_counter() - started

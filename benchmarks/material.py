@@ -31,7 +31,9 @@ def pulses(n: int, samples: int, seed: int) -> Signals:
     return signals
 
 
-def write_runs(directory: Path, format_name: str, samples: int, signals: int, files: int = 2, **options: Any) -> list[Path]:
+def write_runs(
+    directory: Path, format_name: str, samples: int, signals: int, files: int = 2, **options: Any
+) -> list[Path]:
     """``files`` acquisition files of one run that hold ``signals`` signals together."""
     directory.mkdir(parents=True, exist_ok=True)
     settings = WriterSettings(samples, "int16", "10 ns", 5.0, options=options)
