@@ -6,6 +6,8 @@ interleaving can be played, repeated, and left half way by a crash.
 
 from __future__ import annotations
 
+import errno
+import os
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -27,7 +29,8 @@ class Actor:
         self.result: Any = None
         self.error: Exception | None = None
         self.done = False
-        self.history: list[str] = []
+        self.history: list[str] = []  # operations it was stopped in front of, and their errors
+        self.made: list[str] = []  # names of directories
         self._killed = False
         self._go = threading.Semaphore(0)
         self._waits = threading.Semaphore(0)
@@ -80,7 +83,16 @@ class Actor:
 
 
 class Stage(Operations):
-    """Stops whoever is an actor in front of its operations; lets everybody else pass."""
+    """Stops whoever is an actor in front of its operations; lets everybody else pass.
+
+    Parameters
+    ----------
+    coarse
+        Not in front of the syncing of directories.
+    """
+
+    def __init__(self, coarse: bool = False) -> None:
+        self.coarse = coarse
 
     def operate(self, name: str, real: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         actor: Actor | None = getattr(_current, "actor", None)
@@ -88,16 +100,17 @@ class Stage(Operations):
             return real(*args, **kwargs)
         if actor.killed and name != "close":  # a dead process closes its files, and nothing else
             raise Killed
-        if name in NOTICEABLE:
-            actor.pause()
-        try:
-            outcome = real(*args, **kwargs)
-        except OSError as error:
-            actor.history.append(f"{name}: {error.errno}")
-            raise
-        if name in NOTICEABLE:
+        if name in NOTICEABLE and not (self.coarse and name == "open" and args[1] & os.O_DIRECTORY):
             actor.history.append(name)
-        return outcome
+            actor.pause()
+        if name == "mkdir":
+            actor.made.append(os.path.basename(args[0]))  # noqa: PTH119
+        try:
+            return real(*args, **kwargs)
+        except OSError as error:
+            if name != "mkdir" or error.errno != errno.EEXIST:  # which makes no difference to anybody
+                actor.history.append(errno.errorcode[error.errno])
+            raise
 
 
 _current = threading.local()
