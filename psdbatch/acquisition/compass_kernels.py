@@ -48,7 +48,7 @@ def number(data: Bytes, position: int, width: int) -> int:
 @compiled
 def samples_at(data: Bytes, position: int, layout: Layout) -> int:
     """Number of samples of the record at ``position``."""
-    return number(data, position + layout.count, 4) if layout.count >= 0 else 0
+    return number(data, position + layout.samples, 4) if layout.samples >= 0 else 0
 
 
 @compiled
@@ -108,8 +108,8 @@ def judge(data: Bytes, position: int, filled: int, layout: Layout, code: int) ->
 @compiled
 def begins_chain(data: Bytes, position: int, filled: int, ended: bool, layout: Layout, code: int) -> tuple[bool, int]:
     """Whether a chain of plausible records begins at ``position``, and how far the window must reach to know."""
-    links = CHAIN_WITH_WAVEFORM if layout.count >= 0 else CHAIN_WITHOUT
-    enough_at_the_end = 1 if layout.count >= 0 else 3  # whole records, if the last one is cut by the end of the file
+    links = CHAIN_WITH_WAVEFORM if layout.samples >= 0 else CHAIN_WITHOUT
+    enough_at_the_end = 1 if layout.samples >= 0 else 3  # whole records, if the last one is cut by the end of the file
     here = position
     for whole in range(links):
         head_end = here + layout.head * (1 if layout.code >= 0 else 2)

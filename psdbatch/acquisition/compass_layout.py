@@ -36,7 +36,7 @@ class Layout(NamedTuple):
     short: int
     daq_flags: int
     code: int
-    count: int
+    samples: int
     head: int
 
     @property

@@ -71,8 +71,8 @@ def encoded(signals: Signals, layout: Layout, code: int = 1) -> NDArray[np.uint8
     put(layout.short, "<u2", signals.extra.get(SHORT.name, nothing))
     put(layout.daq_flags, "<u4", signals.extra.get(DAQ_FLAGS.name, nothing))
     put(layout.code, "u1", np.full(len(signals), code))
-    put(layout.count, "<u4", signals.length)
-    return heads.reshape(-1) if layout.count < 0 else _with_samples(heads, signals)
+    put(layout.samples, "<u4", signals.length)
+    return heads.reshape(-1) if layout.samples < 0 else _with_samples(heads, signals)
 
 
 class CoMPASSWriter(SignalWriter):

@@ -67,6 +67,7 @@ class Records(ABC):
         self._state = np.zeros(1, STATE)
         self._state["base"], self._state["signals"], self._state["lost"] = offset, first, -1
         self._needed = 1
+        self._located, self._gaps = np.empty(0, LOCATED), np.empty(0, GAP)
         self._make_room()
 
     @abstractmethod
@@ -120,7 +121,7 @@ class Records(ABC):
 
     def _make_room(self) -> None:
         most = len(self.window.data) // self.smallest + 2
-        if not hasattr(self, "_located") or len(self._located) < most:
+        if len(self._located) < most:
             self._located, self._gaps = np.empty(most, LOCATED), np.empty(most, GAP)
 
 
