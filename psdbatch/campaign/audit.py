@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -68,7 +68,7 @@ class Audit:
 
     def facts(self) -> dict[str, Any]:
         """Plain dictionary for JSON."""
-        return {"passed": self.passed, **asdict(self)}
+        return {"passed": self.passed, **vars(self), "refused": dict(self.refused)}
 
     def equation(self) -> str:
         """The accounting equation."""
