@@ -5,7 +5,11 @@ No model and no acquisition file is needed to put the commit protocol, the store
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -15,7 +19,7 @@ import numpy as np
 import zarr
 
 from psdbatch.acquisition.format import Scan
-from psdbatch.acquisition.index import FileIndex
+from psdbatch.acquisition.index import FileIndex, index_file
 from psdbatch.campaign import files
 from psdbatch.campaign.audit import Audit, audit
 from psdbatch.campaign.commit import Attempt, CommitRecord
@@ -131,6 +135,31 @@ def small_campaign(path: Path, runs: Mapping[str, tuple[int, ...]] | None = None
     campaign = SmallCampaign(CampaignDirectory(path), plan)
     create(campaign.directory, plan)
     return campaign
+
+
+def campaign_of_files(path: Path, runs: Mapping[str, tuple[int, ...]]) -> SmallCampaign:
+    """The same with real .npy files in ``path/data``, indexed as the command does it."""
+    indexes = []
+    for run, counts in runs.items():
+        (path / "data" / run).mkdir(parents=True)
+        for number, count in enumerate(counts):
+            file = path / "data" / run / f"board{number}.npy"
+            np.save(file, np.full((count, 75), number, "int16"))
+            indexes.append(index_file(file))
+    campaign = SmallCampaign(CampaignDirectory(path / "campaign"), make_plan(configuration(), indexes, "digest"))
+    create(campaign.directory, campaign.plan)
+    return campaign
+
+
+@contextmanager
+def folder_in_memory() -> Iterator[Path]:
+    """A temporary folder in memory where there is one: thousands of syncs to a real disk would take minutes."""
+    shared = Path("/dev/shm")
+    folder = Path(tempfile.mkdtemp(dir=shared if os.access(shared, os.W_OK) else None))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
 
 
 def create(directory: CampaignDirectory, plan: Plan) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -17,7 +16,7 @@ from psdbatch.campaign.directory import CampaignDirectory
 from psdbatch.campaign.finalise import finalise
 from psdbatch.errors import CampaignError
 from tests.faults import DEADLY, Counting, Fault, Faulty, copy_tree, die_at_event, in_a_process, operations
-from tests.small_campaign import SmallCampaign, small_campaign
+from tests.small_campaign import SmallCampaign, folder_in_memory, small_campaign
 
 RUNS = {"run_1": (9, 4)}
 KILLED = -9
@@ -25,11 +24,8 @@ KILLED = -9
 
 @pytest.fixture(scope="module")
 def fast() -> Iterator[Path]:
-    """A folder in memory where there is one: these tests sync to the disk thousands of times."""
-    shared = Path("/dev/shm")
-    folder = Path(tempfile.mkdtemp(dir=shared if os.access(shared, os.W_OK) else None))
-    yield folder
-    shutil.rmtree(folder)
+    with folder_in_memory() as folder:
+        yield folder
 
 
 @pytest.fixture(scope="module")

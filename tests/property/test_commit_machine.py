@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from pathlib import Path
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
@@ -18,7 +16,7 @@ from psdbatch.campaign.finalise import finalise
 from psdbatch.campaign.plan import Block
 from tests.actors import Actor, Stage
 from tests.faults import operations
-from tests.small_campaign import COLUMNS, Values, answers, small_campaign
+from tests.small_campaign import COLUMNS, Values, answers, folder_in_memory, small_campaign
 
 GIVEN_UP = -1
 """Stands for a worker in the model: the block is quarantined."""
@@ -29,10 +27,10 @@ class CommitMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.folder = Path(tempfile.mkdtemp(dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
-        self.campaign = small_campaign(self.folder / "campaign", {"run_1": (20,), "run_2": (9,)})
-        self.stage = operations(Stage())
-        self.stage.__enter__()
+        self.theatre = ExitStack()
+        folder = self.theatre.enter_context(folder_in_memory())
+        self.campaign = small_campaign(folder / "campaign", {"run_1": (20,), "run_2": (9,)})
+        self.theatre.enter_context(operations(Stage()))
         self.actors: list[Actor] = []
         self.attempts: list[tuple[Actor, Block]] = []
         self.model: dict[BlockName, int] = {}
@@ -40,11 +38,8 @@ class CommitMachine(RuleBasedStateMachine):
         self.workers = 0
 
     def teardown(self) -> None:
-        try:
+        with self.theatre:
             self.settle()
-        finally:
-            self.stage.__exit__(None, None, None)
-            shutil.rmtree(self.folder)
 
     def play(self, actor: Actor) -> Actor:
         self.actors.append(actor)

@@ -9,7 +9,6 @@ import errno
 import os
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -28,16 +27,13 @@ from psdbatch.errors import CampaignError
 from tests.actors import Actor, Stage
 from tests.faults import Operations, copy_tree, operations
 from tests.power_cut import ForgetfulDisk, Image, write_image
-from tests.small_campaign import SmallCampaign, create, record_fields, shards, small_campaign, tree
+from tests.small_campaign import SmallCampaign, create, folder_in_memory, record_fields, shards, small_campaign, tree
 
 
 @pytest.fixture
-def fast(tmp_path: Path) -> Iterator[Path]:
-    """A folder in memory where there is one."""
-    shared = Path("/dev/shm")
-    folder = Path(tempfile.mkdtemp(dir=shared)) if os.access(shared, os.W_OK) else tmp_path
-    yield folder
-    shutil.rmtree(folder)
+def fast() -> Iterator[Path]:
+    with folder_in_memory() as folder:
+        yield folder
 
 
 @pytest.fixture
