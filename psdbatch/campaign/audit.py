@@ -26,7 +26,7 @@ from psdbatch.campaign.directory import CampaignDirectory
 from psdbatch.campaign.finalise import read_checksums
 from psdbatch.campaign.plan import Plan
 from psdbatch.errors import CampaignError, PsdbatchError
-from psdbatch.results.store import METADATA, metadata_checksums
+from psdbatch.results.store import METADATA, checksums, read_metadata
 
 
 @dataclass
@@ -163,7 +163,8 @@ def _compare_metadata(directory: CampaignDirectory, plan: Plan, result: Audit) -
     if not before:
         result.problems.append(f"{directory.store}: its metadata were never gathered; run the campaign to its end")
         return
-    now = metadata_checksums(directory.store)
+    metadata = read_metadata(directory.store)
+    now = checksums(metadata)
     for name in sorted(before.keys() | now.keys()):
         if name not in now:
             result.problems.append(f"{directory.store / name}: is missing")
@@ -174,7 +175,7 @@ def _compare_metadata(directory: CampaignDirectory, plan: Plan, result: Audit) -
         elif before[name] != now[name]:
             result.problems.append(f"{directory.store / name}: is not what the last pass left (checksum)")
     if before.get(METADATA) == now.get(METADATA):
-        attributes = json.loads((directory.store / METADATA).read_bytes())["attributes"]
+        attributes = json.loads(metadata[METADATA])["attributes"]
         if attributes.get("plan_fingerprint") != plan.fingerprint:
             result.problems.append(f"{directory.plan}: is not the plan that the store was made for (fingerprint)")
 

@@ -13,7 +13,7 @@ from psdbatch.campaign.commit import CommitRecord, publish, published
 from psdbatch.campaign.directory import BlockName, CampaignDirectory
 from psdbatch.campaign.plan import Plan
 from psdbatch.errors import CampaignError, ExitCode
-from psdbatch.results.store import METADATA, consolidate, metadata_checksums
+from psdbatch.results.store import METADATA, checksums, consolidate, read_metadata
 
 
 @dataclass(frozen=True)
@@ -106,8 +106,8 @@ def read_checksums(directory: CampaignDirectory) -> dict[str, str]:
         The file is damaged.
     """
     try:
-        checksums = json.loads(directory.metadata.read_bytes())
-        return {str(name): str(checksum) for name, checksum in checksums.items()}
+        known = json.loads(directory.metadata.read_bytes())
+        return {str(name): str(checksum) for name, checksum in known.items()}
     except FileNotFoundError:
         return {}
     except (ValueError, AttributeError) as error:
@@ -119,7 +119,8 @@ def read_checksums(directory: CampaignDirectory) -> dict[str, str]:
 def _gather_metadata(directory: CampaignDirectory) -> None:
     """Consolidate; but what an earlier pass has finished must not change any more, save for the root."""
     before = read_checksums(directory)
-    now = metadata_checksums(directory.store)
+    metadata = read_metadata(directory.store)
+    now = checksums(metadata)
     for name in sorted(before.keys() - {METADATA}):
         if now.get(name) != before[name]:
             raise CampaignError(
@@ -127,7 +128,7 @@ def _gather_metadata(directory: CampaignDirectory) -> None:
                 f"its content also lies in 'consolidated_metadata' of {directory.store / METADATA}"
             )
     try:
-        after = consolidate(directory.store)
+        after = checksums(consolidate(directory.store, metadata))
     except (ValueError, TypeError, KeyError) as error:
         raise CampaignError(f"{directory.store}: the metadata of a run are damaged: {error}") from error
     if after != before:

@@ -48,7 +48,9 @@ def read_status(directory: CampaignDirectory, plan: Plan) -> Status:
     finished = Counter(record.run for record in records)
     quarantined = Counter(record.run for record in records if record.quarantine)
     times = [
-        (record.report["finished"], record.report["started"], record.signals) for record in records if record.report
+        (record.report["finished"], record.report["started"], record.signals)
+        for record in records
+        if "finished" in record.report
     ]
     now = time.time()
     newest = max((finish for finish, _, _ in times), default=None)

@@ -12,7 +12,7 @@ import os
 import shutil
 import uuid
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -148,35 +148,40 @@ def _compressor(column: Column, layout: Layout) -> BloscCodec:
     )
 
 
-def consolidate(store: Path) -> dict[str, str]:
+def read_metadata(store: Path) -> dict[str, bytes]:
+    """Every metadata file of the store by its path below it."""
+    paths = (path for depth in ("", "*/", "*/*/") for path in sorted(store.glob(depth + METADATA)))
+    return {path.relative_to(store).as_posix(): path.read_bytes() for path in paths}
+
+
+def checksums(metadata: Mapping[str, bytes]) -> dict[str, str]:
+    """SHA-256 of every metadata file."""
+    return {name: hashlib.sha256(content).hexdigest() for name, content in metadata.items()}
+
+
+def consolidate(store: Path, metadata: Mapping[str, bytes]) -> dict[str, bytes]:
     """Gather the metadata of all groups and arrays in the root, so that opening needs one read.
+
+    Parameters
+    ----------
+    metadata
+        From :func:`read_metadata`.
 
     Returns
     -------
     dict
-        SHA-256 of every metadata file by its path below the store.
+        The metadata as they are now.
     """
     buffer = default_buffer_prototype().buffer
-    copy = {name: buffer.from_bytes(content) for name, content in _metadata(store)}
+    copy = {name: buffer.from_bytes(content) for name, content in metadata.items()}
     with warnings.catch_warnings():
         # zarr warns that other implementations may pass over consolidated metadata; they lose nothing by that.
         warnings.simplefilter("ignore")
         zarr.consolidate_metadata(MemoryStore(copy), zarr_format=3)  # which keeps its objects in the dictionary
     content = copy[METADATA].to_bytes()
-    if content != (store / METADATA).read_bytes():
+    if content != metadata[METADATA]:
         _replace_root(store, content)
-    return metadata_checksums(store)
-
-
-def metadata_checksums(store: Path) -> dict[str, str]:
-    """SHA-256 of every metadata file of the store by its path below it."""
-    return {name: hashlib.sha256(content).hexdigest() for name, content in _metadata(store)}
-
-
-def _metadata(store: Path) -> Iterator[tuple[str, bytes]]:
-    for depth in ("", "*/", "*/*/"):
-        for path in sorted(store.glob(depth + METADATA)):
-            yield path.relative_to(store).as_posix(), path.read_bytes()
+    return {**metadata, METADATA: content}
 
 
 def _replace_root(store: Path, content: bytes) -> None:
