@@ -253,7 +253,7 @@ def check_end(campaign: SmallCampaign) -> None:
 def play(template: SmallCampaign, folder: Path, schedule: tuple[int, ...]) -> tuple[Any, list[int]]:
     """Play one schedule from the start; the state it leads to, and who of the two can go on.
 
-    The state is what both have seen so far, and the files.  Wherever a schedule ends, both are killed and somebody
+    Wherever a schedule ends, both are killed and somebody
     else goes on.
     """
     campaign = SmallCampaign(CampaignDirectory(folder), template.plan)
@@ -265,7 +265,7 @@ def play(template: SmallCampaign, folder: Path, schedule: tuple[int, ...]) -> tu
             actors[who].step()
             seen = check_one_record(campaign, seen)
         able = [who for who in (0, 1) if not actors[who].done]
-        state = (*(tuple(actor.history) for actor in actors), tuple(able), normalised(folder, actors))
+        state = mirrored_state(folder, actors)
         for actor in actors:
             actor.kill()
             assert actor.error is None, actor.error
@@ -280,13 +280,16 @@ def play(template: SmallCampaign, folder: Path, schedule: tuple[int, ...]) -> tu
     return state, able
 
 
-def normalised(folder: Path, actors: list[Actor]) -> tuple[tuple[str, int], ...]:
-    """Names and numbers of links of all files, with the attempts' random names replaced by who made them."""
-    makers = {name: str(number) for number, actor in enumerate(actors) for name in actor.made[1:2]}
-    return tuple(
-        ("/".join(makers.get(part, part) for part in path.relative_to(folder).parts), path.stat().st_nlink)
-        for path in sorted(folder.rglob("*"))
-    )
+def mirrored_state(folder: Path, actors: list[Actor]) -> Any:
+    """What both have seen, and the files; the same if the two change their parts, for they play by the same rules."""
+    files = [(path.relative_to(folder).parts, path.stat().st_nlink) for path in folder.rglob("*")]
+    return min(_state(files, *pair) for pair in (actors, actors[::-1]))
+
+
+def _state(files: list[tuple[tuple[str, ...], int]], first: Actor, second: Actor) -> Any:
+    makers = {name: str(number) for number, actor in enumerate((first, second)) for name in actor.made[1:2]}
+    named = sorted((tuple(makers.get(part, part) for part in parts), links) for parts, links in files)
+    return (*first.history, str(first.done)), (*second.history, str(second.done)), tuple(named)
 
 
 def check_all_interleavings(campaign: SmallCampaign, folder: Path) -> int:
@@ -313,7 +316,7 @@ def bare(fast: Path, campaign: SmallCampaign) -> SmallCampaign:
 
 
 def test_every_interleaving_of_two_attempts_has_one_winner(bare: SmallCampaign, fast: Path) -> None:
-    assert check_all_interleavings(bare, fast / "played") > 500
+    assert check_all_interleavings(bare, fast / "played") > 300
 
 
 def test_interleavings_find_a_link_that_overwrites(
