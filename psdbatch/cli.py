@@ -287,7 +287,10 @@ def _options(pairs: tuple[str, ...]) -> dict[str, Any]:
 def _console(quiet: bool = False) -> Console:
     from rich.console import Console
 
-    return Console(stderr=quiet)
+    console = Console(stderr=quiet)
+    if not console.is_terminal:  # a log or a pipe: nobody wants file names cut to 80 columns
+        console.width = max(console.width, 200)
+    return console
 
 
 def _print_json(value: Any) -> None:

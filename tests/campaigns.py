@@ -73,12 +73,12 @@ def write_network(path: Path, hidden: tuple[int, ...] = (10,), poison: bool = Fa
     return path
 
 
-def write_config(path: Path, files: str, model: Path, campaign: str = "campaign", **sections: dict[str, Any]) -> Path:
+def write_config(path: Path, files: str, network: Path, campaign: str = "campaign", **sections: dict[str, Any]) -> Path:
     """``campaign.toml`` with small blocks; ``sections`` add to or replace keys of the sections named."""
     content: dict[str, Any] = {
         "campaign": campaign,
         "input": {"files": [files]},
-        "model": {"path": str(model), "classes": ["gamma", "neutron"]},
+        "model": {"path": str(network), "classes": ["gamma", "neutron"]},
         "processing": {"block": 2000, "batch": 512, "backoff": "0.1 s"},
         "results": {"chunk": 500},
         "cluster": {"processes": 1, "threads": 2, "dashboard": ""},

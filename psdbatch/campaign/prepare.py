@@ -18,7 +18,7 @@ from psdbatch.campaign.layout import store_layout
 from psdbatch.campaign.model import keep_model
 from psdbatch.campaign.plan import Plan, make_plan, natural_order
 from psdbatch.campaign.provenance import run_provenance, store_provenance
-from psdbatch.campaign.schema import Schema, make_schema
+from psdbatch.campaign.schema import Schema, engine_settings, make_schema
 from psdbatch.config import CampaignConfig
 from psdbatch.errors import AcquisitionFileError, ConfigurationError, StorageError
 from psdbatch.models.facts import ModelFacts
@@ -114,8 +114,10 @@ def prepare(
     if old is not None:
         plan = extend(old, plan, _finished_runs(directory, old))
     campaign = Campaign(directory, config, facts, plan, indexes)
+    store_layout(config.processing, config.results)
     for run in plan.runs:
-        campaign.schema(run.name)  # says now what does not fit
+        campaign.schema(run.name)  # says now what does not fit, before a worker is asked for
+        _ = engine_settings(config, facts, run).window
     if create:
         try:
             write_campaign(campaign)

@@ -20,12 +20,11 @@ from psdbatch.campaign.directory import CampaignDirectory
 from psdbatch.campaign.layout import store_layout
 from psdbatch.campaign.plan import Block, Plan, PlannedRun
 from psdbatch.campaign.reading import RunReader
-from psdbatch.campaign.schema import Schema, make_schema
+from psdbatch.campaign.schema import Schema, engine_settings, make_schema
 from psdbatch.cluster.watchdog import deadline
 from psdbatch.config import CampaignConfig, read_config
 from psdbatch.errors import StorageError
 from psdbatch.models.batching import BatchedEngine, engine_for
-from psdbatch.models.engine_settings import EngineSettings
 from psdbatch.models.facts import ModelFacts
 from psdbatch.results.shards import encode_shard
 from psdbatch.results.store import shard_file
@@ -157,17 +156,7 @@ class Session:
 
     def engine(self, run: PlannedRun) -> BatchedEngine:
         """The engine for the run's signals; made once per process, with the batch size measured here."""
-        settings = EngineSettings(
-            facts=self.facts,
-            source=self.config.model,
-            signals=self.config.signals,
-            preparation=self.config.preparation,
-            charge=self.config.charge,
-            pile_up=self.config.pile_up,
-            samples=run.samples,
-            sample_dtype=run.sample_dtype,
-            xla=self.config.processing.xla,
-        )
+        settings = engine_settings(self.config, self.facts, run)
         return engine_for(settings, self.config.processing.batch, self.tuning)
 
 

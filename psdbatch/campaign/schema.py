@@ -1,4 +1,4 @@
-"""The columns of a run's results: the model's outputs, the hit's identity, the classical quantities, the format's own."""
+"""Where model and signals of a run meet: the columns of the results, and what the engine depends on."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from psdbatch.campaign.plan import PlannedRun
 from psdbatch.columns import AMPLITUDE, BOARD, CHANNEL, CHARGE_LONG, CHARGE_SHORT, FLAGS, TIMESTAMP, Column
 from psdbatch.config import CampaignConfig, Charge
 from psdbatch.errors import ConfigurationError
+from psdbatch.models.engine_settings import EngineSettings
 from psdbatch.models.facts import ModelFacts
 from psdbatch.models.outputs import output_columns
 from psdbatch.wording import nearest
@@ -34,7 +36,9 @@ class Schema:
     @property
     def classes(self) -> tuple[str, ...]:
         """Class names in the order of ``probability``; none if the model does not classify."""
-        return next((tuple(column.attributes["classes"]) for column in self.answers if column.name == "probability"), ())
+        return next(
+            (tuple(column.attributes["classes"]) for column in self.answers if column.name == "probability"), ()
+        )
 
 
 def make_schema(config: CampaignConfig, facts: ModelFacts, timestamp_unit: str, recorded: Iterable[Column]) -> Schema:
@@ -71,6 +75,21 @@ def make_schema(config: CampaignConfig, facts: ModelFacts, timestamp_unit: str, 
             f"two columns are named '{twice[0]}'; leave one out with 'columns = [...]' in [results]"
         )
     return schema
+
+
+def engine_settings(config: CampaignConfig, facts: ModelFacts, run: PlannedRun) -> EngineSettings:
+    """Everything that the engine for a run's signals depends on."""
+    return EngineSettings(
+        facts=facts,
+        source=config.model,
+        signals=config.signals,
+        preparation=config.preparation,
+        charge=config.charge,
+        pile_up=config.pile_up,
+        samples=run.samples,
+        sample_dtype=run.sample_dtype,
+        xla=config.processing.xla,
+    )
 
 
 def _kept(config: CampaignConfig, recorded: tuple[Column, ...]) -> tuple[Column, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from psdbatch.wording import duration, quantity
@@ -28,7 +28,7 @@ MOST_ROWS = 40
 
 def index_table(indexes: Iterable[FileIndex]) -> RenderableType:
     """One row per acquisition file."""
-    table = Table("file", "format", "signals", "samples", "bytes", "damaged regions", box=None)
+    table = Table(Column("file", overflow="fold"), "format", "signals", "samples", "bytes", "damaged regions", box=None)
     for index in indexes:
         scan = index.scan
         samples = f"{scan.longest}" if scan.shortest == scan.longest else f"{scan.shortest}-{scan.longest}"
@@ -39,7 +39,9 @@ def index_table(indexes: Iterable[FileIndex]) -> RenderableType:
 
 def damage_table(indexes: Iterable[FileIndex]) -> RenderableType:
     """One row per damaged region."""
-    table = Table("file", "byte", "bytes", "first signal", "places kept", "what is wrong", box=None)
+    table = Table(
+        Column("file", overflow="fold"), "byte", "bytes", "first signal", "places kept", "what is wrong", box=None
+    )
     for index in indexes:
         for damage in index.scan.damage:
             table.add_row(
