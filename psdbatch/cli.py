@@ -263,9 +263,12 @@ def plot(campaign: Path, output: Path, run_name: str | None, signals: int) -> No
 
 
 def _read(path: Path) -> CampaignConfig:
+    """Configuration of a file, or of a campaign directory wherever it lies now."""
     from psdbatch.config import read_config
 
-    return read_config(path / "campaign.toml" if path.is_dir() else path)
+    if path.is_dir():
+        return read_config(path / "campaign.toml").model_copy(update={"campaign": str(path.absolute())})
+    return read_config(path)
 
 
 def _options(pairs: tuple[str, ...]) -> dict[str, Any]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from psdbatch.campaign.finalise import Summary, finalise
 from psdbatch.campaign.journal import Journal
 from psdbatch.campaign.plan import Plan, chains
 from psdbatch.campaign.prepare import Campaign
-from psdbatch.campaign.process import BlockTask, block_task
+from psdbatch.campaign.process import COMMITS, BlockTask, block_task
 from psdbatch.cluster.local import local_cluster, workers_of
 from psdbatch.cluster.nanny import DEATHS
 from psdbatch.monitor.progress import Progress
@@ -74,6 +74,7 @@ def _process(campaign: Campaign, committed: set[BlockName], journal: Journal, pr
             watcher=watcher,
             quarantine=lambda task, failures: _give_up(directory, plan, task, failures, watcher),
         )
+        client.subscribe_topic(COMMITS, lambda event: watcher.announced(event[1]))
         client.subscribe_topic(DEATHS, lambda event: _note_death(event, dispatcher.deaths, journal))
         left_over = dispatcher.run(_tasks(directory, plan, committed))
     if left_over:
@@ -91,23 +92,35 @@ def _threads(client: Client, campaign: Campaign) -> int:
     return sum(worker["nthreads"] for worker in workers) or processes * threads
 
 
-def _give_up(directory: CampaignDirectory, plan: Plan, task: BlockTask, failures: list[str], watcher: _Witness) -> None:
-    """Commit the unfinished blocks of a task without answers, so that the campaign ends and says what is missing."""
-    run = plan.run(task.run.name)
-    for block in task.blocks:
-        if directory.record(block.name).exists():
-            continue
-        record = quarantine(
-            directory,
-            block.name,
-            first=block.first,
-            signals=block.signals,
-            identity=plan.identity(run, block),
-            refused={QUARANTINED: block.signals},
-            refusals=({"first": block.first, "signals": block.signals, "reason": failures[-1]},),
-            quarantine="; ".join(dict.fromkeys(failures)),
-        )
-        watcher.committed(record)
+def _give_up(
+    directory: CampaignDirectory, plan: Plan, task: BlockTask, failures: list[str], watcher: _Witness
+) -> BlockTask | None:
+    """Commit the block that failed without answers, so that the campaign ends and says what is missing.
+
+    A chain's blocks are taken in order: the first unfinished one failed.  Those behind it come back as a task.
+    """
+    left = [number for number, block in enumerate(task.blocks) if not directory.record(block.name).exists()]
+    if not left:
+        return None
+    block = task.blocks[left[0]]
+    record = quarantine(
+        directory,
+        block.name,
+        first=block.first,
+        signals=block.signals,
+        identity=plan.identity(plan.run(task.run.name), block),
+        refused={QUARANTINED: block.signals},
+        refusals=({"first": block.first, "signals": block.signals, "reason": failures[-1]},),
+        quarantine="; ".join(dict.fromkeys(failures)),
+    )
+    watcher.committed(record)
+    if not left[1:]:
+        return None
+    return replace(
+        task,
+        blocks=tuple(task.blocks[number] for number in left[1:]),
+        identities=tuple(task.identities[number] for number in left[1:]),
+    )
 
 
 def _note_death(event: tuple[float, Any], deaths: dict[str, str], journal: Journal) -> None:
@@ -122,11 +135,20 @@ class _Witness:
 
     journal: Journal
     progress: Progress
+    known: set[BlockName] = field(default_factory=set)
+
+    def announced(self, news: Mapping[str, Any]) -> None:
+        """A block of a long chain is finished; its task goes on and reports it again at its end."""
+        self.known.add(BlockName(news["run"], news["block"]))
+        self.progress.advance(news["signals"], news["written"])
 
     def committed(self, record: CommitRecord) -> None:
         if record.quarantine:
             self.journal.write("quarantined", block=str(record.name), reason=record.quarantine)
-        self.progress.committed(record)
+        if record.name in self.known:
+            self.known.discard(record.name)
+        else:
+            self.progress.advance(record.signals, record.written)
 
     def failed(self, task: BlockTask, worker: str | None, reason: str, verdict: Verdict) -> None:
         blocks = [str(block.name) for block in task.blocks]

@@ -59,7 +59,7 @@ class Dispatcher:
     watcher
         Is told about everything.
     quarantine
-        Called with a task and its failures when it is given up.
+        Called with a task and its failures to give up the block that failed; returns the task's blocks behind it.
     deaths
         Reasons of workers' deaths by address, filled as the news arrive.
     """
@@ -69,7 +69,7 @@ class Dispatcher:
     attempts: int
     backoff: float
     watcher: Watcher
-    quarantine: Callable[[BlockTask, list[str]], None]
+    quarantine: Callable[[BlockTask, list[str]], BlockTask | None]
     deaths: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -152,7 +152,9 @@ class Dispatcher:
         if verdict is Verdict.STOP:
             raise error
         if verdict is Verdict.QUARANTINE:
-            self.quarantine(task, troubles.failures)
+            rest = self.quarantine(task, troubles.failures)
+            if rest is not None:
+                heapq.heappush(self._paused, _Waiting(0.0, next(self._counter), rest, Troubles()))
         elif verdict is Verdict.RETRY_ALONE:
             self._alone.append(_Waiting(0.0, next(self._counter), task, troubles))
         elif verdict is Verdict.RETRY:

@@ -14,6 +14,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from distributed import get_worker
+
 from psdbatch.campaign.block import BlockResult, Stages, compute_block
 from psdbatch.campaign.commit import Attempt, CommitRecord
 from psdbatch.campaign.directory import CampaignDirectory
@@ -28,6 +30,9 @@ from psdbatch.models.batching import BatchedEngine, engine_for
 from psdbatch.models.facts import ModelFacts
 from psdbatch.results.shards import encode_shard
 from psdbatch.results.store import shard_file
+
+COMMITS = "psdbatch-commit"
+"""Topic of the events that report a finished block of a chain: ``{"run", "block", "signals", "written"}``."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +95,19 @@ def process_blocks(task: BlockTask) -> list[CommitRecord]:
                 continue
             with deadline(session.config.processing.time_limit, f"block {block.name}", campaign.logs):
                 records.append(_process(campaign, session, task.run, block, identity, reader, engine, schema))
+            if len(task.blocks) > 1:
+                _announce(records[-1])
     return records
+
+
+def _announce(record: CommitRecord) -> None:
+    """Tell the coordinator of a finished block while its chain goes on; a chain may take hours."""
+    try:
+        worker = get_worker()
+    except ValueError:  # not on a worker
+        return
+    news = {"run": record.run, "block": record.block, "signals": record.signals, "written": record.written}
+    worker.log_event(COMMITS, news)
 
 
 def _process(

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
-from typing import Any, Protocol, Self
+from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn
@@ -15,22 +14,6 @@ from psdbatch.wording import duration, quantity
 
 LINE_EVERY = 60.0
 """Seconds between two lines where the output is not a terminal."""
-
-
-class Record(Protocol):
-    """What progress needs to know of a finished block."""
-
-    @property
-    def signals(self) -> int:
-        """Signals of the block."""
-
-    @property
-    def written(self) -> int:
-        """Those with an answer."""
-
-    @property
-    def report(self) -> Mapping[str, Any]:
-        """Times of the attempt."""
 
 
 class Progress:
@@ -43,7 +26,8 @@ class Progress:
         self.console = console
         self._failures = self._refused = 0
         self._total = self._done = self._before = 0
-        self._started = self._last_line = time.monotonic()
+        self._started: float | None = None
+        self._last_line = time.monotonic()
         self._lock = threading.Lock()
         self._bar = Bar(
             TextColumn("[bold]signals"),
@@ -58,7 +42,7 @@ class Progress:
     def begin(self, total: int, done: int) -> None:
         """Set the scale: ``total`` signals, ``done`` of them by an earlier pass."""
         self._total, self._before, self._done = total, done, done
-        self._started = self._last_line = time.monotonic()
+        self._started, self._last_line = None, time.monotonic()
         self._show()
 
     def address(self, link: str | None) -> None:
@@ -66,14 +50,13 @@ class Progress:
         if link:
             self.console.print(f"dashboard: {link}", highlight=False)
 
-    def committed(self, record: Record) -> None:
-        """A block is finished."""
+    def advance(self, signals: int, written: int) -> None:
+        """A block is finished: ``signals`` of it, ``written`` of them with an answer."""
         with self._lock:
-            if self._done == self._before:  # the pace counts from the first block's start, not from the workers'
-                spent = sum(record.report.get("seconds", {}).values())
-                self._started = time.monotonic() - spent
-            self._done += record.signals
-            self._refused += record.signals - record.written
+            self._done += signals
+            if self._started is None:  # the pace counts from the first commit, not from the workers' start
+                self._started, self._before = time.monotonic(), self._done
+            self._refused += signals - written
         self._show()
 
     def failed(self, reason: str) -> None:
@@ -108,9 +91,11 @@ class Progress:
             self.console.print(self.line(), highlight=False)
 
     def _pace(self) -> str:
+        if self._started is None:
+            return "starting"
         done, elapsed = self._done - self._before, time.monotonic() - self._started
         if not done or not elapsed:
-            return "starting"
+            return "measuring the pace"
         rate = done / elapsed
         return f"{quantity(rate, 'signals/s')}, {duration((self._total - self._done) / rate)} left"
 
