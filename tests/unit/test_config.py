@@ -1,0 +1,76 @@
+"""``campaign.toml``: what is read, what is refused, and with which words."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+import tomli_w
+
+from psdbatch.config import CampaignConfig, read_config, validated
+from psdbatch.errors import ConfigurationError
+
+LEAST = {"campaign": "out", "input": {"files": ["data/*.mfm"]}, "model": {"path": "psd.pb"}}
+
+
+def written(tmp_path: Path, **sections: object) -> Path:
+    path = tmp_path / "campaign.toml"
+    path.write_text(tomli_w.dumps({**LEAST, **sections}))
+    return path
+
+
+def test_paths_count_from_the_files_own_directory(tmp_path: Path) -> None:
+    config = read_config(written(tmp_path))
+    assert config.campaign == str(tmp_path / "out")
+    assert config.input.files == (str(tmp_path / "data/*.mfm"),)
+    assert config.model.path == str(tmp_path / "psd.pb")
+
+
+def test_units_are_read_and_written_back(tmp_path: Path) -> None:
+    config = read_config(
+        written(
+            tmp_path,
+            signals={"sampling_period": "4 ns"},
+            processing={"time_limit": "2h", "backoff": "500 ms"},
+            cluster={"memory": "16 GB"},
+        )
+    )
+    assert config.signals.sampling_period == 4.0
+    assert (config.processing.time_limit, config.processing.backoff) == (7200.0, 0.5)
+    assert config.cluster.memory == 16_000_000_000
+    again = validated(
+        CampaignConfig, tomllib.loads(tomli_w.dumps(config.model_dump(mode="json", exclude_none=True))), ""
+    )
+    assert again == config
+
+
+@pytest.mark.parametrize(
+    ("sections", "said"),
+    [
+        ({"proccessing": {}}, "unknown key 'proccessing'; did you mean 'processing'?"),
+        ({"charge": {"gate": 3}}, "unknown key 'charge.gate'"),
+        ({"processing": {"time_limit": 30}}, "'processing.time_limit': a time needs a unit"),
+        ({"processing": {"time_limit": "30 parsec"}}, "'30 parsec' is not a time"),
+        ({"cluster": {"memory": "lots"}}, "'lots' is not an amount of memory"),
+        ({"charge": {"short": 60, "long": 10}}, "must be shorter than the long one"),
+        ({"processing": {"block": 0}}, "'processing.block'"),
+        ({"signals": {"polarity": "up"}}, "'signals.polarity'"),
+        ({"input": {}}, "'input.files' is missing"),
+    ],
+)
+def test_what_is_wrong_is_named_with_file_and_key(tmp_path: Path, sections: dict[str, object], said: str) -> None:
+    path = written(tmp_path, **sections)
+    with pytest.raises(ConfigurationError) as refused:
+        read_config(path)
+    assert said in str(refused.value)
+    assert str(path) in str(refused.value)
+
+
+def test_every_key_of_the_documentation_exists_and_every_key_is_documented() -> None:
+    text = (Path(__file__).parents[2] / "docs/campaign.md").read_text()
+    for section, field in CampaignConfig.model_fields.items():
+        assert f"[{section}]" in text or f"`{section}`" in text, section
+        annotation = field.annotation
+        for key in getattr(annotation, "model_fields", {}):
+            assert f"`{key}`" in text, f"{section}.{key}"
