@@ -65,17 +65,17 @@ def _process(campaign: Campaign, committed: set[BlockName], journal: Journal, pr
     progress.begin(plan.signals, plan.count_signals(committed))
     with local_cluster(campaign.config.cluster, directory.logs) as client, progress:
         progress.address(client.dashboard_link if campaign.config.cluster.dashboard else None)
-        watcher = _Witness(journal, progress)
+        watcher = Witness(journal, progress)
         dispatcher = Dispatcher(
             client=client,
             threads=lambda: _threads(client, campaign),
             attempts=campaign.config.processing.attempts,
             backoff=campaign.config.processing.backoff,
             watcher=watcher,
-            quarantine=lambda task, failures: _give_up(directory, plan, task, failures, watcher),
+            quarantine=lambda task, failures: give_up(directory, plan, task, failures, watcher),
         )
         client.subscribe_topic(COMMITS, lambda event: watcher.announced(event[1]))
-        client.subscribe_topic(DEATHS, lambda event: _note_death(event, dispatcher.deaths, journal))
+        client.subscribe_topic(DEATHS, lambda event: note_death(event, dispatcher.deaths, journal))
         left_over = dispatcher.run(_tasks(directory, plan, committed))
     if left_over:
         journal.write("left over", blocks=[str(block.name) for task in left_over for block in task.blocks][:1000])
@@ -92,8 +92,8 @@ def _threads(client: Client, campaign: Campaign) -> int:
     return sum(worker["nthreads"] for worker in workers) or processes * threads
 
 
-def _give_up(
-    directory: CampaignDirectory, plan: Plan, task: BlockTask, failures: list[str], watcher: _Witness
+def give_up(
+    directory: CampaignDirectory, plan: Plan, task: BlockTask, failures: list[str], watcher: Witness
 ) -> BlockTask | None:
     """Commit the block that failed without answers, so that the campaign ends and says what is missing.
 
@@ -123,14 +123,15 @@ def _give_up(
     )
 
 
-def _note_death(event: tuple[float, Any], deaths: dict[str, str], journal: Journal) -> None:
+def note_death(event: tuple[float, Any], deaths: dict[str, str], journal: Journal) -> None:
+    """Keep the reason that a nanny reported, for whoever asks how a task's worker died."""
     facts = event[1]
     deaths[facts["worker"]] = facts["reason"]
     journal.write("worker died", **facts)
 
 
 @dataclass
-class _Witness:
+class Witness:
     """Tells journal and progress what the dispatcher sees."""
 
     journal: Journal

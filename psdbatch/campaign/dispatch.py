@@ -10,6 +10,7 @@ import heapq
 import itertools
 import queue
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -60,6 +61,8 @@ class Dispatcher:
         Is told about everything.
     quarantine
         Called with a task and its failures to give up the block that failed; returns the task's blocks behind it.
+    work
+        What a worker does with a task.
     deaths
         Reasons of workers' deaths by address, filled as the news arrive.
     """
@@ -70,6 +73,7 @@ class Dispatcher:
     backoff: float
     watcher: Watcher
     quarantine: Callable[[BlockTask, list[str]], BlockTask | None]
+    work: Callable[[BlockTask], list[CommitRecord]] = process_blocks
     deaths: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -78,6 +82,7 @@ class Dispatcher:
         self._paused: list[_Waiting] = []
         self._alone: list[_Waiting] = []
         self._counter = itertools.count()
+        self._pass = uuid.uuid4().hex[:6]
 
     def run(self, tasks: Iterator[BlockTask]) -> list[BlockTask]:
         """Process ``tasks``; return those left over after all attempts.
@@ -123,7 +128,9 @@ class Dispatcher:
         return None
 
     def _submit(self, task: BlockTask, troubles: Troubles) -> None:
-        future = self.client.submit(process_blocks, task, key=task_name(task, len(troubles.failures)), pure=False)
+        # The scheduler forgets no key that somebody still asks for, so a second pass needs keys of its own.
+        key = f"{task_name(task, len(troubles.failures))}-{self._pass}"
+        future = self.client.submit(self.work, task, key=key, pure=False)
         self._running[future.key] = (future, task, troubles)
         future.add_done_callback(self._done.put)
 

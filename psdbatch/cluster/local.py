@@ -63,7 +63,7 @@ def local_cluster(config: Cluster, logs: Path) -> Iterator[Client]:
             threads_per_worker=threads,
             worker_class=ReportingNanny,
             memory_limit=config.memory or "auto",
-            dashboard_address=config.dashboard or None,
+            dashboard_address=config.dashboard or "127.0.0.1:0",  # without one, a port that nobody is told
             silence_logs=logging.CRITICAL,
             notes=str(logs),
         ) as cluster,

@@ -1,0 +1,161 @@
+"""The dispatcher with real worker processes: what is tried again, what is given up, what comes back."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from distributed import Client
+from rich.console import Console
+
+from psdbatch.campaign.commit import Attempt, CommitRecord
+from psdbatch.campaign.coordinator import Witness, give_up, note_death
+from psdbatch.campaign.directory import CampaignDirectory
+from psdbatch.campaign.dispatch import Dispatcher
+from psdbatch.campaign.journal import Journal
+from psdbatch.campaign.process import BlockTask, block_task
+from psdbatch.cluster.local import local_cluster
+from psdbatch.cluster.nanny import DEATHS
+from psdbatch.config import Cluster
+from psdbatch.errors import AcquisitionFileError, ReadError, StorageError
+from psdbatch.monitor.progress import Progress
+from tests.small_campaign import SmallCampaign, small_campaign
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    with local_cluster(Cluster(processes=1, threads=2, dashboard=""), tmp_path_factory.mktemp("logs")) as connected:
+        yield connected
+
+
+@pytest.fixture
+def campaign(tmp_path: Path) -> SmallCampaign:
+    return small_campaign(tmp_path / "campaign")
+
+
+def commit(task: BlockTask, before: Callable[[BlockTask, int], None]) -> list[CommitRecord]:
+    """Commit a task's blocks one after another, calling ``before`` with each one's position first."""
+    directory = CampaignDirectory(Path(task.campaign))
+    records = []
+    for number, (block, identity) in enumerate(zip(task.blocks, task.identities, strict=True)):
+        if not directory.record(block.name).exists():
+            before(task, number)
+            attempt = Attempt(directory, block.name)
+            attempt.commit(first=block.first, signals=block.signals, identity=identity)
+        records.append(CommitRecord.read(directory.record(block.name)))
+    return records
+
+
+def attempts(task: BlockTask) -> int:
+    """How often this was called for the task, this time included."""
+    with (Path(task.campaign) / f"attempts-{task.blocks[0].name.run}-{task.blocks[0].name.number}").open("a") as file:
+        file.write("x")
+        return file.tell()
+
+
+def fails_twice(task: BlockTask) -> list[CommitRecord]:
+    if attempts(task) < 3:
+        raise ReadError("the network is away")
+    return commit(task, lambda *_: None)
+
+
+def always_away(task: BlockTask) -> list[CommitRecord]:
+    raise ReadError("the network is away")
+
+
+def second_is_bad(task: BlockTask) -> list[CommitRecord]:
+    def check(task: BlockTask, number: int) -> None:
+        if task.blocks[number].name.number == 1:
+            raise AcquisitionFileError("ends early")
+
+    return commit(task, check)
+
+
+def disk_is_full(task: BlockTask) -> list[CommitRecord]:
+    raise StorageError("no room", lasting=True)
+
+
+def second_kills(task: BlockTask) -> list[CommitRecord]:
+    def check(task: BlockTask, number: int) -> None:
+        if task.blocks[number].name.number == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return commit(task, check)
+
+
+def dispatcher(client: Client, campaign: SmallCampaign, work: Callable[[BlockTask], list[CommitRecord]]) -> Dispatcher:
+    journal = Journal(campaign.directory.journal)
+    witness = Witness(journal, Progress(Console(file=io.StringIO())))
+    made = Dispatcher(
+        client=client,
+        threads=lambda: 2,
+        attempts=3,
+        backoff=0.01,
+        watcher=witness,
+        quarantine=lambda task, failures: give_up(campaign.directory, campaign.plan, task, failures, witness),
+        work=work,
+    )
+    client.subscribe_topic(DEATHS, lambda event: note_death(event, made.deaths, journal))
+    return made
+
+
+def single(campaign: SmallCampaign) -> Iterator[BlockTask]:
+    """One task per block of the first run."""
+    run = campaign.plan.runs[0]
+    return (block_task(campaign.directory, campaign.plan, run, (block,)) for block in campaign.plan.blocks(run))
+
+
+def chain(campaign: SmallCampaign) -> Iterator[BlockTask]:
+    """All blocks of the first run as one task."""
+    run = campaign.plan.runs[0]
+    yield block_task(campaign.directory, campaign.plan, run, tuple(campaign.plan.blocks(run)))
+
+
+def committed(campaign: SmallCampaign) -> dict[int, CommitRecord]:
+    return {name.number: CommitRecord.read(campaign.directory.record(name)) for name in campaign.directory.committed()}
+
+
+def test_a_passing_failure_is_tried_again_until_it_passes(client: Client, campaign: SmallCampaign) -> None:
+    assert dispatcher(client, campaign, fails_twice).run(single(campaign)) == []
+    blocks = len(list(single(campaign)))
+    assert len(committed(campaign)) == blocks
+    assert len(list(campaign.directory.path.glob("attempts-*"))) == blocks
+    assert all(path.read_text() == "xxx" for path in campaign.directory.path.glob("attempts-*"))
+
+
+def test_a_failure_that_does_not_pass_leaves_the_blocks_for_the_next_start(
+    client: Client, campaign: SmallCampaign
+) -> None:
+    left = dispatcher(client, campaign, always_away).run(single(campaign))
+    assert len(left) == len(list(single(campaign)))
+    assert committed(campaign) == {}
+    assert campaign.directory.journal.read_text().count("the network is away") == 3 * len(left)
+
+
+def test_a_bad_block_of_a_chain_gives_up_itself_alone(client: Client, campaign: SmallCampaign) -> None:
+    assert dispatcher(client, campaign, second_is_bad).run(chain(campaign)) == []
+    found = committed(campaign)
+    assert len(found) == len(next(chain(campaign)).blocks) > 2
+    assert [number for number, record in sorted(found.items()) if record.quarantine] == [1]
+    assert found[1].quarantine == "ends early"
+    assert found[1].refused == {"the block was given up": found[1].signals}
+
+
+def test_a_full_disk_stops_everything_at_once(client: Client, campaign: SmallCampaign) -> None:
+    with pytest.raises(StorageError, match="no room"):
+        dispatcher(client, campaign, disk_is_full).run(single(campaign))
+    assert committed(campaign) == {}
+
+
+def test_a_block_that_kills_its_workers_is_given_up_and_takes_no_other_along(
+    client: Client, campaign: SmallCampaign
+) -> None:
+    assert dispatcher(client, campaign, second_kills).run(single(campaign)) == []
+    found = committed(campaign)
+    assert len(found) == len(list(single(campaign)))
+    assert [number for number, record in sorted(found.items()) if record.quarantine] == [1]
+    assert "killed by signal 9" in str(found[1].quarantine)
