@@ -352,6 +352,7 @@ def check_power_cuts(campaign: SmallCampaign, folder: Path, seeds: int = 3) -> i
     """Cut the power behind every operation of a whole campaign; how many different disks were left.
 
     What had been committed by then stays committed with the same record, and the campaign goes on to the same store.
+    Once it is finished it is finished: then nothing is left to do.
     """
     images: dict[frozenset[tuple[str, bytes | None]], tuple[Image, dict[BlockName, bytes]]] = {}
     committed: dict[BlockName, bytes] = {}
@@ -359,10 +360,9 @@ def check_power_cuts(campaign: SmallCampaign, folder: Path, seeds: int = 3) -> i
     def cut() -> None:
         for seed in range(seeds):
             image = disk.after_the_cut(seed)
-            key = frozenset(image.items())
-            known = images.get(key)
+            known = images.get(frozenset(image.items()))
             if known is None or len(known[1]) < len(committed):
-                images[key] = image, dict(committed)
+                images[frozenset(image.items())] = image, dict(committed)
 
     disk = ForgetfulDisk(campaign.directory.path, cut)
     with operations(disk):
@@ -371,13 +371,23 @@ def check_power_cuts(campaign: SmallCampaign, folder: Path, seeds: int = 3) -> i
             campaign.attempt(block)
             committed[block.name] = campaign.directory.record(block.name).read_bytes()
         finalise(campaign.directory, campaign.plan)
-        cut()
     final = campaign.contents()
     for number, (image, promised) in enumerate(images.values()):
-        write_image(image, folder / str(number))
-        check_resumed(SmallCampaign(CampaignDirectory(folder / str(number)), campaign.plan), promised, final)
-        shutil.rmtree(folder / str(number))
+        with restored(image, folder / str(number), campaign) as left:
+            check_resumed(left, promised, final)
+    for seed in range(seeds):
+        with restored(disk.after_the_cut(seed), folder / "finished", campaign) as left:
+            audit = left.audit()
+            assert audit.passed, audit.problems
     return len(images)
+
+
+@contextmanager
+def restored(image: Image, folder: Path, campaign: SmallCampaign) -> Iterator[SmallCampaign]:
+    """The campaign as it is found when the power is back."""
+    write_image(image, folder)
+    yield SmallCampaign(CampaignDirectory(folder), campaign.plan)
+    shutil.rmtree(folder)
 
 
 def check_resumed(left: SmallCampaign, promised: dict[BlockName, bytes], final: dict[str, bytes]) -> None:
