@@ -59,7 +59,7 @@ def write_network(path: Path, hidden: tuple[int, ...] = (10,), poison: bool = Fa
     rng = np.random.default_rng(1)
     graph = tf.Graph()
     with graph.as_default():
-        signal = layer = tf.compat.v1.placeholder(tf.float32, (None, WINDOW), "signal")
+        raw = layer = tf.compat.v1.placeholder(tf.float32, (None, WINDOW), "signal")
         size = WINDOW
         for units in hidden:
             weights = tf.constant(rng.normal(0, size**-0.5, (size, units)).astype(np.float32))

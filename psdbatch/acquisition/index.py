@@ -58,6 +58,10 @@ class FileIndex:
         record["scan"]["columns"] = [column.to_json() for column in self.scan.columns]
         return record
 
+    def to_bytes(self) -> bytes:
+        """The index as a file's content."""
+        return json.dumps(self.to_json()).encode()
+
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> FileIndex:
         """Index from what :meth:`to_json` made."""
@@ -136,7 +140,7 @@ def write_index(index: FileIndex, path: Path) -> None:
     """Write ``index`` to ``path``, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(f".{os.getpid()}.{threading.get_ident()}.partial")
-    partial.write_text(json.dumps(index.to_json()))
+    partial.write_bytes(index.to_bytes())
     partial.replace(path)
 
 

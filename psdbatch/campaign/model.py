@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
+import uuid
 from pathlib import Path
 
 from psdbatch.acquisition.index import default_cache
@@ -49,12 +49,19 @@ def keep_model(facts: ModelFacts, directory: CampaignDirectory) -> None:
     source = Path(facts.path).parent
     if (directory.model / FACTS).exists() or source == directory.model:
         return
-    partial = directory.path / ".model.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
-    for name in (FROZEN, FACTS, QUESTION):
-        shutil.copyfile(source / name, partial / name)
-    files.rename(partial, directory.model)
+    partial = directory.path / f".model.{uuid.uuid4().hex}"
+    files.make_directory(partial)
+    try:
+        for name in (FROZEN, FACTS, QUESTION):
+            files.write_durably(partial / name, [(source / name).read_bytes()])
+        files.sync_directory(partial)
+        files.rename(partial, directory.model)
+        files.sync_directory(directory.path)
+    except OSError:
+        if not (directory.model / FACTS).exists():  # else another coordinator has kept it in the same moment
+            raise
+    finally:
+        files.remove_tree(partial)
 
 
 def _question(source: ModelSource) -> str:

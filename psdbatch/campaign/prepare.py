@@ -10,7 +10,7 @@ from pathlib import Path
 
 import tomli_w
 
-from psdbatch.acquisition.index import FileIndex, default_cache, index_file, write_index
+from psdbatch.acquisition.index import FileIndex, default_cache, index_file
 from psdbatch.campaign import files
 from psdbatch.campaign.directory import BlockName, CampaignDirectory
 from psdbatch.campaign.extend import extend
@@ -149,6 +149,13 @@ def _finished_runs(directory: CampaignDirectory, plan: Plan) -> set[str]:
     }
 
 
+def _holds(entry: Path, index: FileIndex) -> bool:
+    try:
+        return entry.read_bytes() == index.to_bytes()
+    except OSError:
+        return False
+
+
 def write_campaign(campaign: Campaign) -> None:
     """Write what workers need, the plan last: a directory without a plan is no campaign yet."""
     directory = campaign.directory
@@ -166,8 +173,8 @@ def write_campaign(campaign: Campaign) -> None:
     for run in campaign.plan.runs:
         for file in run.files:
             entry = directory.index / file.index
-            if not entry.exists() and file.path in paths:
-                write_index(paths[file.path], entry)
+            if file.path in paths and not _holds(entry, paths[file.path]):
+                files.replace_durably(entry, paths[file.path].to_bytes())
     keep_model(campaign.facts, directory)
     config = tomli_w.dumps(campaign.config.model_dump(mode="json", exclude_none=True)).encode()
     if not directory.config.exists() or directory.config.read_bytes() != config:
