@@ -9,6 +9,8 @@ from pathlib import Path
 from psdbatch.config import ModelSource
 from psdbatch.errors import ModelError
 from psdbatch.models.facts import ModelFacts
+from psdbatch.models.freezing import freeze_source, source_digest
+from psdbatch.models.frozen import describe_graph
 
 
 def describe(source: ModelSource, directory: Path) -> ModelFacts:
@@ -19,20 +21,18 @@ def describe(source: ModelSource, directory: Path) -> ModelFacts:
     ModelError
         The model cannot be used.
     """
-    from psdbatch.models.freezing import freeze_source
-    from psdbatch.models.frozen import describe_graph
-
-    frozen = directory / "model.pb"
-    partial = directory / "model.pb.partial"
-    freeze_source(Path(source.path), partial)
-    partial.replace(frozen)
-    facts = describe_graph(frozen, source)
-    facts.write(directory / "model.json")
+    named = Path(source.path)
+    try:
+        frozen = freeze_source(named, directory)
+        facts = describe_graph(frozen, source, source_digest(named))
+        facts.write(directory / "model.json")
+    except OSError as error:
+        raise ModelError(f"{named}: the model cannot be frozen into {directory}: {error.strerror or error}") from error
     return facts
 
 
 def main() -> int:
-    """Read ``{"source", "directory"}`` from standard input; errors go to standard output as JSON."""
+    """Read ``{"source", "directory"}`` from standard input; an error goes to standard output as JSON."""
     request = json.load(sys.stdin)
     try:
         describe(ModelSource(**request["source"]), Path(request["directory"]))

@@ -160,18 +160,15 @@ class Engine:
     def _tried(self, function: Callable[[Any], Any], compile_whole: bool) -> Function:
         """The function made for one static shape, after a first call."""
         shape = tf.TensorSpec((self.batch, self.settings.samples), self.settings.sample_dtype)
-        traced = tf.function(function, input_signature=[shape], jit_compile=compile_whole or None)
+        traced = tf.function(function, input_signature=[shape], jit_compile=compile_whole or None, autograph=False)
         try:
             concrete: Function = traced.get_concrete_function()
+        except ModelError:
+            raise
         except (ValueError, TypeError) as error:
             raise ModelError(f"{self.settings.facts.source}: the model does not fit: {_first_line(error)}") from error
         trial = aligned(self.batch, self.settings.samples, self.settings.sample_dtype)
-        for values in concrete(self._tensor(trial)).values():
-            if values.shape.rank == 0 or values.shape[0] != self.batch:
-                raise ModelError(
-                    f"{self.settings.facts.source}: an output has shape {values.shape} for a batch of {self.batch} signals; "
-                    "its first dimension must be the batch's"
-                )
+        concrete(self._tensor(trial))
         return concrete
 
 

@@ -37,27 +37,37 @@ class EngineSettings:
         ModelError
             The model's input does not fit the configuration or the signals.
         """
-        facts, asked = self.facts, self.preparation.length
-        sizes = [size for size in facts.input.shape[1:] if size != 1]
-        if len(sizes) > 1:
-            raise ModelError(
-                f"{facts.source}: the input '{facts.input.name}' has shape {facts.input.shape}; a signal is one row of samples"
-            )
-        taken = sizes[0] if sizes else 1
+        taken, name = self._taken(), self.facts.source
         if not self.preparation.enabled:
-            asked = self.samples
+            if taken is not None and taken != self.samples:
+                raise ModelError(
+                    f"{name}: the model takes {taken} samples and the signals have {self.samples}, which 'preparation.enabled = false' "
+                    "hands on as they are; set 'enabled' in [preparation] to true, or use another model"
+                )
+            return self.samples
+        asked = self.preparation.length
         if taken is not None and asked is not None and asked != taken:
-            what = f"'preparation.length' is {asked}" if self.preparation.enabled else f"signals have {asked} samples"
-            raise ModelError(f"{facts.source}: the model takes {taken} samples, but {what}")
+            raise ModelError(
+                f"{name}: the model takes {taken} samples, but 'preparation.length' is {asked}; leave 'length' out or set it to {taken}"
+            )
         window = asked or taken
         if window is None:
-            raise ModelError(f"{facts.source}: the model takes any number of samples; set 'length' in [preparation]")
+            raise ModelError(f"{name}: the model takes any number of samples; set 'length' in [preparation]")
         if window > self.samples:
-            raise ModelError(
-                f"{facts.source}: the model takes {window} samples, the signals have only {self.samples}; "
-                "set 'length' in [preparation] or use another model"
-            )
+            key = "set 'length' in [preparation] to fewer" if taken is None else "use a model for shorter signals"
+            raise ModelError(f"{name}: the model takes {window} samples, the signals have only {self.samples}; {key}")
         return window
+
+    def _taken(self) -> int | None:
+        """Samples that the model's input takes, None for any number; dimensions of 1 beside them do not count."""
+        row = self.facts.input.shape[1:]
+        sizes = [size for size in row if size != 1]
+        if len(sizes) > 1:
+            raise ModelError(
+                f"{self.facts.source}: the input '{self.facts.input.name}' has shape {self.facts.input.shape}; "
+                "a signal is one row of samples: (batch, samples), (batch, samples, 1) or (batch, 1, samples)"
+            )
+        return sizes[0] if sizes else 1
 
     @property
     def required(self) -> int:

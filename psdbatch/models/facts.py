@@ -34,8 +34,10 @@ class TensorFacts:
 
     @property
     def label(self) -> str:
-        """The name as a column name."""
-        return self.name.split(":")[0].split("/")[-1]
+        """The last part of the name; with the number of the output where the operation has several: ``"moments_1"``."""
+        node, _, number = self.name.partition(":")
+        last = node.split("/")[-1]
+        return last if number in ("", "0") else f"{last}_{number}"
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,8 @@ class ModelFacts:
     ----------
     path, digest
         The frozen GraphDef, and the SHA-256 of its bytes.
-    source
-        What the user named: a ``.pb``, SavedModel, ``.keras`` or ``.h5``.
+    source, source_digest
+        What the user named, a ``.pb``, SavedModel, ``.keras`` or ``.h5``, and the SHA-256 of its bytes.
     input, outputs
         The tensors that a batch goes into and comes out of.
     operations
@@ -59,6 +61,7 @@ class ModelFacts:
     path: str
     digest: str
     source: str
+    source_digest: str
     input: TensorFacts
     outputs: tuple[TensorFacts, ...]
     operations: Mapping[str, int]

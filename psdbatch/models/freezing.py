@@ -2,45 +2,61 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from psdbatch.errors import ModelError
 from psdbatch.models.quiet import tf
+from psdbatch.models.screening import check_keras_file, check_saved_model
+
+_KERAS = (".keras", ".h5", ".hdf5")
 
 
-def freeze_source(source: Path, target: Path) -> None:
-    """Write the frozen graph of ``source`` to ``target``.
+def freeze_source(source: Path, directory: Path) -> Path:
+    """Write the frozen graph of ``source`` to ``directory/model.pb``.
 
     Parameters
     ----------
     source
         ``.pb`` (copied), SavedModel directory, ``.keras``, or ``.h5`` of any Keras.
 
+    Returns
+    -------
+    Path
+        The frozen graph; it is complete when it appears under this name.
+
     Raises
     ------
     ModelError
-        It is none of these, or cannot be loaded.
+        The source is none of these, would run code of its own, or cannot be loaded.
     """
     if not source.exists():
         raise ModelError(f"{source}: there is no such model")
+    frozen = directory / "model.pb"
+    partial = directory / "model.pb.partial"
     if source.is_dir():
-        _freeze_saved_model(source, target)
-    elif source.suffix in (".keras", ".h5", ".hdf5"):
-        freeze(_load_keras(source), target)
+        _freeze_saved_model(source, partial)
+    elif source.suffix in _KERAS:
+        check_keras_file(source)
+        freeze(_load_keras(source), partial)
     else:
-        shutil.copyfile(source, target)
+        shutil.copyfile(source, partial)
+    partial.replace(frozen)
+    return frozen
 
 
-def freeze(model: Any, target: Path) -> None:
+def freeze(model: Any, path: Path) -> None:
     """Write a Keras model as a frozen graph; its outputs keep the names of their layers.
 
     Parameters
     ----------
     model
         Keras 2 or 3 model with one input; the batch dimension stays open.
-    target
+    path
         ``.pb`` file.
 
     Raises
@@ -53,10 +69,23 @@ def freeze(model: Any, target: Path) -> None:
     entry = model.inputs[0]
     signature = tf.TensorSpec((None, *entry.shape[1:]), entry.dtype, name="signal")
     function = tf.function(lambda signal: model(signal, training=False), input_signature=[signature])
-    _write(function.get_concrete_function(), target, list(getattr(model, "output_names", [])))
+    sequential = isinstance(model, tf.keras.Sequential)  # Keras 3 does not name the outputs of these
+    _write(function.get_concrete_function(), path, [model.layers[-1].name] if sequential else model.output_names)
 
 
-def _freeze_saved_model(source: Path, target: Path) -> None:
+def source_digest(source: Path) -> str:
+    """SHA-256 of a file, or of the names and bytes of all files of a directory."""
+    digest = hashlib.sha256()
+    for file in sorted(source.rglob("*")) if source.is_dir() else [source]:
+        if file.is_file():
+            if source.is_dir():
+                digest.update(f"{file.relative_to(source)}\0{file.stat().st_size}\0".encode())
+            digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def _freeze_saved_model(source: Path, path: Path) -> None:
+    check_saved_model(source)
     try:
         loaded = tf.saved_model.load(str(source))
     except (OSError, ValueError, tf.errors.OpError) as error:
@@ -67,33 +96,31 @@ def _freeze_saved_model(source: Path, target: Path) -> None:
     if not signatures:
         raise ModelError(f"{source}: the SavedModel has no signature; export it with one ('serving_default')")
     function = signatures.get("serving_default") or next(iter(signatures.values()))
-    _write(function, target, sorted(function.structured_outputs))
+    _write(function, path, sorted(function.structured_outputs))
 
 
-def _write(function: Any, target: Path, names: list[str]) -> None:
+def _write(function: Any, path: Path, names: Sequence[str]) -> None:
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
     # Control flow stays functional: lowered loops are what XLA refuses.
     frozen = convert_variables_to_constants_v2(function, lower_control_flow=False)
     graph = frozen.graph.as_graph_def()
     _name_outputs(graph, [tensor.op.name for tensor in frozen.outputs], names)
-    target.write_bytes(graph.SerializeToString(deterministic=True))
+    path.write_bytes(graph.SerializeToString(deterministic=True))
 
 
-def _name_outputs(graph: Any, final: list[str], names: list[str]) -> None:
+def _name_outputs(graph: Any, final: Sequence[str], names: Sequence[str]) -> None:
     """Give the final identities the names of the outputs, where these are free."""
+    if not len(names) == len(final) == len({*names}) == len({*final}):
+        return
     taken = {node.name for node in graph.node}
-    wanted = (
-        {old: new for old, new in zip(final, names, strict=False) if new not in taken}
-        if len(names) == len(final)
-        else {}
-    )
+    wanted = {old: new for old, new in zip(final, names, strict=True) if new not in taken}
     for node in graph.node:
         node.name = wanted.get(node.name, node.name)
         for position, name in enumerate(node.input):
-            base, *rest = name.split(":")
+            mark, base = name[: name.startswith("^")], name.lstrip("^").split(":")[0]
             if base in wanted:
-                node.input[position] = ":".join([wanted[base], *rest])
+                node.input[position] = mark + wanted[base] + name[len(mark) + len(base) :]
 
 
 def _load_keras(source: Path) -> Any:
@@ -107,31 +134,31 @@ def _load_keras(source: Path) -> Any:
         return _load_old_h5(source)
     except Exception as error:
         raise ModelError(
-            f"{source}: Keras cannot load the model: {_first_line(first)}; nor rebuilt: {_first_line(error)}"
+            f"{source}: Keras cannot load the model: {_first_line(first)}; nor rebuild it: {_first_line(error)}"
         ) from error
 
 
 def _load_old_h5(source: Path) -> Any:
-    """Rebuild a sequential model of Keras 2.0-2.2 layer by layer; later versions refuse its configuration."""
-    import json
+    """Rebuild a sequential model of Keras 2.0-2.2 layer by layer; Keras 3 stumbles over its configuration.
 
+    Layout of the file: attribute ``model_config`` (JSON), group ``model_weights`` with one group per layer whose attribute
+    ``weight_names`` gives the order of its arrays.
+    """
     import h5py
 
-    with h5py.File(source) as file:
+    with h5py.File(source, "r") as file:
         config = json.loads(file.attrs["model_config"])
-        layers = config["config"]["layers"] if isinstance(config["config"], dict) else config["config"]
         if config["class_name"] != "Sequential":
-            raise ValueError(f"a {config['class_name']} model of an old Keras")
+            raise ValueError(f"a {config['class_name']} model of an old Keras; save it again with Keras 2.4 or later")
+        layers = config["config"]["layers"] if isinstance(config["config"], dict) else config["config"]
         model = tf.keras.Sequential()
         for layer in layers:
-            if layer["class_name"] == "Lambda":
-                raise ValueError("a Lambda layer holds Python code, which is not run")
-            settings = dict(layer["config"])
+            settings = {key: value for key, value in layer["config"].items() if key not in _FOR_TRAINING}
             shape = settings.pop("batch_input_shape", None)
             if shape and not model.layers:
                 model.add(tf.keras.layers.InputLayer(tuple(shape[1:])))
-            known = {key: value for key, value in settings.items() if key in _KEPT}
-            model.add(getattr(tf.keras.layers, layer["class_name"])(**known))
+            if layer["class_name"] != "InputLayer":
+                model.add(getattr(tf.keras.layers, layer["class_name"])(**settings))
         weights = file["model_weights"]
         for layer in model.layers:
             group = weights[layer.name]
@@ -139,12 +166,15 @@ def _load_old_h5(source: Path) -> Any:
     return model
 
 
-_KEPT = {
-    "name", "units", "activation", "use_bias", "rate", "filters", "kernel_size", "strides", "padding", "pool_size",
-    "target_shape", "axis", "epsilon", "momentum", "return_sequences", "go_backwards", "recurrent_activation",
+_FOR_TRAINING = {
+    "dtype", "trainable", "kernel_initializer", "bias_initializer", "kernel_regularizer", "bias_regularizer",
+    "activity_regularizer", "kernel_constraint", "bias_constraint", "recurrent_initializer", "recurrent_regularizer",
+    "recurrent_constraint", "beta_initializer", "gamma_initializer", "moving_mean_initializer",
+    "moving_variance_initializer", "beta_regularizer", "gamma_regularizer", "beta_constraint", "gamma_constraint",
+    "depthwise_initializer", "depthwise_regularizer", "depthwise_constraint", "implementation", "input_dtype",
 }  # fmt: skip
-"""Settings of a layer that shape its computation; the rest (initialisers, constraints) matter for training alone."""
+"""Settings of a layer that do not touch what it computes from given weights; any other one must be understood."""
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0]
+    return (str(error).strip() or type(error).__name__).split("\n")[0]

@@ -18,12 +18,12 @@ from psdbatch.models.operations import check_operations
 from psdbatch.models.quiet import tf
 from psdbatch.wording import nearest
 
-_NO_OUTPUT = {"NoOp", "Assert", "Const", "Placeholder", "PlaceholderWithDefault", "ControlTrigger"}
+_PLACEHOLDERS = ("Placeholder", "PlaceholderWithDefault")
 _PASSING = {"Identity", "IdentityN", "StopGradient", "EnsureShape", "Reshape"}
 
 
-def read_graph(path: Path) -> Any:
-    """GraphDef of a ``.pb`` file, its operations checked.
+def read_graph(path: Path) -> tuple[Any, str]:
+    """GraphDef of a ``.pb`` file, its operations checked, and the SHA-256 of the file.
 
     Raises
     ------
@@ -45,10 +45,12 @@ def read_graph(path: Path) -> Any:
             f"{path}: holds no graph; is it a SavedModel's saved_model.pb? Then name its directory instead"
         )
     check_operations(graph, path)
-    return graph
+    for node in graph.node:  # where it was trained says nothing about where it runs
+        node.device = ""
+    return graph, hashlib.sha256(content).hexdigest()
 
 
-def describe_graph(path: Path, source: ModelSource) -> ModelFacts:
+def describe_graph(path: Path, source: ModelSource, source_digest: str) -> ModelFacts:
     """Facts of a frozen graph.
 
     Raises
@@ -56,17 +58,19 @@ def describe_graph(path: Path, source: ModelSource) -> ModelFacts:
     ModelError
         Input or outputs cannot be found, or the graph cannot be loaded.
     """
-    graph = read_graph(path)
-    nodes = {node.name: node for node in graph.node}
-    input_name = _input_name(nodes, source)
-    names = list(source.outputs) if source.outputs else _final_tensors(graph)
-    tensors = _tensors(graph, [input_name, *names], source.path)
+    graph, digest = read_graph(path)
+    imported = _imported(graph, source.path)
+    entry = _input(imported, source)
+    entry_facts = _input_facts(entry, source.path)
+    outputs = _named(imported, source) if source.outputs else _final_tensors(entry, source.path)
+    _check_needs(entry, outputs, source.path)
     return ModelFacts(
-        path=str(path),
-        digest=hashlib.sha256(path.read_bytes()).hexdigest(),
+        path=str(path.absolute()),
+        digest=digest,
         source=source.path,
-        input=_facts(tensors[0], nodes),
-        outputs=tuple(_facts(tensor, nodes) for tensor in tensors[1:]),
+        source_digest=source_digest,
+        input=entry_facts,
+        outputs=tuple(_output_facts(tensor, source.path) for tensor in outputs),
         operations=dict(sorted(Counter(node.op for node in graph.node).items())),
         parameters=sum(_floats(node) for node in graph.node if node.op == "Const"),
     )
@@ -81,8 +85,8 @@ def load(facts: ModelFacts) -> Callable[[Any], list[Any]]:
         The file is not the one that was described.
     """
     path = Path(facts.path)
-    graph = read_graph(path)
-    if hashlib.sha256(path.read_bytes()).hexdigest() != facts.digest:
+    graph, digest = read_graph(path)
+    if digest != facts.digest:
         raise ModelError(f"{path}: is not the model that the campaign was planned with (other digest)")
     wrapped = tf.compat.v1.wrap_function(lambda: tf.graph_util.import_graph_def(graph, name=""), [])
     find = wrapped.graph.as_graph_element
@@ -94,31 +98,7 @@ def load(facts: ModelFacts) -> Callable[[Any], list[Any]]:
     return call
 
 
-def _input_name(nodes: dict[str, Any], source: ModelSource) -> str:
-    placeholders = [name for name, node in nodes.items() if node.op == "Placeholder"]
-    if source.input is not None:
-        if source.input.split(":")[0] not in nodes:
-            raise ModelError(
-                f"{source.path}: 'model.input' names '{source.input}', which is not in the graph"
-                f"{nearest(source.input, nodes)}; placeholders: {', '.join(placeholders) or 'none'}"
-            )
-        return _tensor_name(source.input)
-    if len(placeholders) == 1:
-        return _tensor_name(placeholders[0])
-    what = "has no placeholder, so nothing can go in" if not placeholders else "has several placeholders"
-    candidates = f": {', '.join(placeholders)}; name one with 'input = ...' in [model]" if placeholders else ""
-    raise ModelError(f"{source.path}: the graph {what}{candidates}")
-
-
-def _final_tensors(graph: Any) -> list[str]:
-    used = {name.lstrip("^").split(":")[0] for node in graph.node for name in node.input}
-    final = [f"{node.name}:0" for node in graph.node if node.name not in used and node.op not in _NO_OUTPUT]
-    if not final:
-        raise ModelError("the graph has no output: every tensor is used by another node")
-    return final
-
-
-def _tensors(graph: Any, names: Iterable[str], path: str) -> list[Any]:
+def _imported(graph: Any, path: str) -> Any:
     with tf.Graph().as_default() as imported:
         try:
             tf.graph_util.import_graph_def(graph, name="")
@@ -126,29 +106,120 @@ def _tensors(graph: Any, names: Iterable[str], path: str) -> list[Any]:
             raise ModelError(
                 f"{path}: TensorFlow {tf.__version__} cannot load the graph: {_first_line(error)}"
             ) from error
-        tensors = []
-        for name in names:
-            try:
-                tensors.append(imported.get_tensor_by_name(_tensor_name(name)))
-            except (KeyError, ValueError):
-                known = [operation.name for operation in imported.get_operations()]
-                raise ModelError(f"{path}: there is no tensor '{name}' in the graph{nearest(name, known)}") from None
-        return tensors
+    return imported
 
 
-def _facts(tensor: Any, nodes: dict[str, Any]) -> TensorFacts:
-    if tensor.shape.rank is None:
+def _input(graph: Any, source: ModelSource) -> Any:
+    if source.input is not None:
+        return _tensor(graph, source.input, "model.input", source.path)
+    candidates = [operation.outputs[0] for operation in graph.get_operations() if operation.type == "Placeholder"]
+    signals = [tensor for tensor in candidates if _is_number(tensor) and tensor.shape.rank != 0]
+    if len(signals) == 1:
+        return signals[0]
+    if not candidates:
+        raise ModelError(f"{source.path}: the graph has no placeholder, so nothing can go in")
+    listed = ", ".join(f"'{tensor.name}' ({tensor.dtype.name}, {tensor.shape})" for tensor in candidates)
+    what = "several placeholders" if signals else "no placeholder for numbers"
+    raise ModelError(f"{source.path}: the graph has {what}: {listed}; name one with 'input' in [model]")
+
+
+def _named(graph: Any, source: ModelSource) -> list[Any]:
+    return [_tensor(graph, name, "model.outputs", source.path) for name in source.outputs or ()]
+
+
+def _tensor(graph: Any, name: str, key: str, path: str) -> Any:
+    try:
+        return graph.get_tensor_by_name(name if ":" in name else f"{name}:0")
+    except (KeyError, ValueError):
+        known = [operation.name for operation in graph.get_operations()]
+        placeholders = [entry.name for entry in graph.get_operations() if entry.type in _PLACEHOLDERS]
         raise ModelError(
-            f"tensor '{tensor.name}' of the model has no known rank; freeze the model with a fixed input shape"
+            f"{path}: '{key}' names '{name}', which is not in the graph{nearest(name, known)}"
+            f"; its placeholders: {', '.join(placeholders) or 'none'}"
+        ) from None
+
+
+def _final_tensors(entry: Any, path: str) -> list[Any]:
+    """Tensors made from the input that nobody uses, one row per signal."""
+    unused = []
+    for operation in _reached(
+        [entry.op], lambda operation: [user for made in operation.outputs for user in made.consumers()]
+    ):
+        if operation is not entry.op and not any(made.consumers() for made in operation.outputs):
+            unused += operation.outputs
+    order = {operation.name: number for number, operation in enumerate(entry.graph.get_operations())}
+    unused.sort(key=lambda tensor: (order[tensor.op.name], tensor.value_index))
+    final = [tensor for tensor in unused if _is_number(tensor) and _rows_are_open(tensor)]
+    if not final:
+        found = ", ".join(f"'{tensor.name}' {tensor.shape}" for tensor in unused) or "none"
+        raise ModelError(
+            f"{path}: the graph has no output with one row per signal; tensors at its end: {found}; "
+            "name the right ones with 'outputs' in [model]"
         )
-    return TensorFacts(tensor.name, tensor.dtype.name, tuple(tensor.shape.as_list()), _maker(tensor.op.name, nodes))
+    return final
 
 
-def _maker(name: str, nodes: dict[str, Any]) -> str:
-    node = nodes[name]
-    while node.op in _PASSING and node.input:
-        node = nodes[node.input[0].lstrip("^").split(":")[0]]
-    return str(node.op)
+def _check_needs(entry: Any, outputs: Iterable[Any], path: str) -> None:
+    """The outputs must follow from this one input."""
+
+    def sources(operation: Any) -> list[Any]:
+        fed = operation is entry.op
+        return [] if fed else [*(tensor.op for tensor in operation.inputs), *operation.control_inputs]
+
+    for output in outputs:
+        needed = _reached([output.op], sources)
+        others = [op.name for op in needed if op.type == "Placeholder" and op is not entry.op]
+        if others:
+            raise ModelError(
+                f"{path}: output '{output.name}' needs the placeholder '{others[0]}' besides the signals ('{entry.name}'); "
+                "freeze the model with a fixed value for it"
+            )
+        if entry.op not in needed:
+            raise ModelError(f"{path}: output '{output.name}' does not depend on the input '{entry.name}'")
+
+
+def _reached(start: list[Any], following: Callable[[Any], list[Any]]) -> set[Any]:
+    found, waiting = set(start), list(start)
+    while waiting:
+        new = [operation for operation in following(waiting.pop()) if operation not in found]
+        found.update(new)
+        waiting += new
+    return found
+
+
+def _input_facts(tensor: Any, path: str) -> TensorFacts:
+    if not _is_number(tensor):
+        raise ModelError(f"{path}: input '{tensor.name}' takes {tensor.dtype.name}; samples are numbers")
+    if tensor.shape.rank is None:  # TensorFlow 1 let one leave it open
+        return TensorFacts(tensor.name, tensor.dtype.name, (None, None), tensor.op.type)
+    shape = tuple(tensor.shape.as_list())
+    if len(shape) < 2 or shape[0] is not None:
+        raise ModelError(
+            f"{path}: input '{tensor.name}' has shape {shape}; its first dimension must be an open batch dimension: "
+            "freeze the model with shape (None, samples)"
+        )
+    return TensorFacts(tensor.name, tensor.dtype.name, shape, tensor.op.type)
+
+
+def _output_facts(tensor: Any, path: str) -> TensorFacts:
+    if not _is_number(tensor):
+        raise ModelError(f"{path}: output '{tensor.name}' is of type {tensor.dtype.name}; columns hold numbers")
+    if tensor.shape.rank is None:
+        raise ModelError(f"{path}: output '{tensor.name}' has no known rank; freeze the model with a fixed input shape")
+    if not _rows_are_open(tensor):
+        raise ModelError(f"{path}: output '{tensor.name}' has shape {tensor.shape}, not one row per signal")
+    maker = tensor.op
+    while maker.type in _PASSING and maker.inputs:
+        maker = maker.inputs[0].op
+    return TensorFacts(tensor.name, tensor.dtype.name, tuple(tensor.shape.as_list()), maker.type)
+
+
+def _is_number(tensor: Any) -> bool:
+    return bool(tensor.dtype.is_floating or tensor.dtype.is_integer or tensor.dtype.is_complex or tensor.dtype.is_bool)
+
+
+def _rows_are_open(tensor: Any) -> bool:
+    return tensor.shape.rank is None or (tensor.shape.rank > 0 and tensor.shape[0] is None)
 
 
 def _floats(node: Any) -> int:
@@ -156,10 +227,6 @@ def _floats(node: Any) -> int:
     if not tf.dtypes.as_dtype(tensor.dtype).is_floating:
         return 0
     return int(np.prod([dim.size for dim in tensor.tensor_shape.dim], dtype=np.int64))
-
-
-def _tensor_name(name: str) -> str:
-    return name if ":" in name else f"{name}:0"
 
 
 def _first_line(error: Exception) -> str:

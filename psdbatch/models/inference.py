@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from psdbatch.columns import NO_LABEL, Flag
+from psdbatch.errors import ModelError
 from psdbatch.models import frozen
 from psdbatch.models.engine_settings import EngineSettings
 from psdbatch.models.outputs import Answers, answers
@@ -42,11 +43,13 @@ def inference(settings: EngineSettings, compile_preparation: bool = False) -> Fu
         length=window,
     )
     if compile_preparation:
-        prepared = tf.function(prepared, jit_compile=True)
+        prepared = tf.function(prepared, jit_compile=True, autograph=False)
 
     def function(raw: Any) -> dict[str, Any]:
         samples, classical = prepared(raw)
-        columns, good = read_answers(network(tf.reshape(tf.cast(samples, dtype), shape)), settings, reading)
+        outputs = network(tf.reshape(tf.cast(samples, dtype), shape))
+        _check_rows(outputs, settings, raw.shape[0])
+        columns, good = read_answers(outputs, settings, reading)
         bad = tf.cast(tf.where(good, 0, int(Flag.BAD_ANSWER)), tf.uint16)
         return {**columns, **classical, "flags": classical["flags"] | bad}
 
@@ -57,6 +60,15 @@ def _input_shape(shape: tuple[int | None, ...], window: int) -> list[int]:
     """The model's input shape for any batch: ``(batch, window)``, with further dimensions of 1 where it has them."""
     row = [1 if size == 1 else window for size in shape[1:]]
     return [-1, *row]
+
+
+def _check_rows(outputs: list[Any], settings: EngineSettings, batch: int) -> None:
+    for tensor, values in zip(settings.facts.outputs, outputs, strict=True):
+        if values.shape.rank == 0 or values.shape[0] not in (None, batch):
+            raise ModelError(
+                f"{settings.facts.source}: output '{tensor.name}' has shape {values.shape} for a batch of {batch} signals; "
+                "the model must answer signal by signal"
+            )
 
 
 def read_answers(outputs: list[Any], settings: EngineSettings, reading: Answers) -> tuple[dict[str, Any], Any]:

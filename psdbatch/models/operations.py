@@ -7,6 +7,7 @@ compute on tensors and nothing else, are run.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from psdbatch.errors import ModelError
@@ -15,9 +16,9 @@ _ARITHMETIC = """
 Abs Acos Acosh Add AddN AddV2 Angle Asin Asinh Atan Atan2 Atanh BiasAdd BiasAddV1 Ceil ClipByValue Complex Conj Cos Cosh
 Cross Cumprod Cumsum CumulativeLogsumexp Digamma Div DivNoNan Erf Erfc Erfinv Exp Expm1 Floor FloorDiv FloorMod Igamma
 Igammac Imag Inv InvertPermutation IsFinite IsInf IsNan Lgamma Log Log1p MatMul BatchMatMul BatchMatMulV2 BatchMatMulV3
-Einsum Maximum Minimum Mod Mul MulNoNan Neg NextAfter Ndtri Polygamma Pow Real RealDiv Reciprocal Rint Round Rsqrt Sigmoid
-Sign Sin Sinc Sinh Sqrt Square SquaredDifference Sub Tan Tanh TruncateDiv TruncateMod Xdivy Xlog1py Xlogy Zeta BesselI0
-BesselI0e BesselI1 BesselI1e Bincount DenseBincount Histogram HistogramFixedWidth Bucketize L2Loss
+Cholesky ConjugateTranspose MatrixDeterminant MatrixInverse MatrixSolve MatrixTriangularSolve AccumulateNV2 Einsum Maximum Minimum Mod Mul MulNoNan Neg NextAfter Ndtri Polygamma Pow Real RealDiv Reciprocal Rint Round Rsqrt Sigmoid
+Sign Sin Sinh Sqrt Square SquaredDifference Sub Tan Tanh TruncateDiv TruncateMod Xdivy Xlog1py Xlogy Zeta BesselI0
+BesselI0e BesselI1 BesselI1e Bincount DenseBincount HistogramFixedWidth Bucketize L2Loss
 FFT FFT2D FFT3D IFFT IFFT2D IFFT3D RFFT RFFT2D RFFT3D IRFFT IRFFT2D IRFFT3D
 """
 _COMPARISON = """
@@ -27,35 +28,36 @@ BitwiseXor Invert LeftShift RightShift PopulationCount Select SelectV2 Where
 _REDUCTION = """
 All Any ArgMax ArgMin Max Mean Min Prod Sum EuclideanNorm InTopK InTopKV2 TopK TopKV2 NthElement
 SegmentMax SegmentMean SegmentMin SegmentProd SegmentSum UnsortedSegmentMax UnsortedSegmentMin UnsortedSegmentProd
-UnsortedSegmentSum
+UnsortedSegmentSum SegmentMaxV2 SegmentMinV2 SegmentProdV2 SegmentSumV2
 """
 _SHAPE = """
 BatchToSpace BatchToSpaceND Bitcast BroadcastArgs BroadcastGradientArgs BroadcastTo Cast Concat ConcatOffset ConcatV2
 Const DepthToSpace Diag DiagPart DynamicPartition DynamicStitch EnsureShape ExpandDims Fill Gather GatherNd GatherV2
-Identity IdentityN LinSpace LowerBound MatrixBandPart MatrixDiag MatrixDiagPart MatrixSetDiag MirrorPad OneHot OnesLike
-Pack Pad PadV2 ParallelDynamicStitch Placeholder PlaceholderWithDefault PreventGradient Range Rank Reshape ResourceGather
+Identity IdentityN LinSpace LowerBound MatrixBandPart MatrixDiag MatrixDiagPart MatrixDiagPartV2 MatrixDiagPartV3 MatrixDiagV2 MatrixDiagV3 MatrixSetDiag
+MatrixSetDiagV2 MatrixSetDiagV3 MirrorPad OneHot OnesLike
+Pack Pad PadV2 ParallelDynamicStitch Placeholder PlaceholderWithDefault PreventGradient Range Rank Reshape
 Reverse ReverseSequence ReverseV2 Roll ScatterNd Shape ShapeN Size Slice Snapshot SpaceToBatch SpaceToBatchND
 SpaceToDepth Split SplitV Squeeze StopGradient StridedSlice TensorScatterAdd TensorScatterMax TensorScatterMin
 TensorScatterSub TensorScatterUpdate Tile Transpose Unique UniqueV2 Unpack UpperBound ZerosLike
 """
 _NETWORK = """
-AvgPool AvgPool3D BatchNormWithGlobalNormalization Conv1D Conv2D Conv2DBackpropInput Conv3D Conv3DBackpropInputV2 Conv
+AvgPool AvgPool3D BatchNormWithGlobalNormalization Conv Conv2D Conv2DBackpropInput Conv2DBackpropInputV2 Conv3D Conv3DBackpropInputV2
 DepthwiseConv2dNative Dilation2D Elu FusedBatchNorm FusedBatchNormV2 FusedBatchNormV3 FractionalAvgPool FractionalMaxPool
-LRN LeakyRelu LogSoftmax MaxPool MaxPool3D MaxPoolV2 MaxPoolWithArgmax Relu Relu6 Selu Softmax Softplus Softsign
-ResizeBilinear ResizeNearestNeighbor _FusedConv2D _FusedMatMul _FusedBatchNormEx
+ExtractImagePatches LRN LeakyRelu LogSoftmax MaxPool MaxPool3D MaxPoolV2 MaxPoolWithArgmax Relu Relu6 Selu Softmax Softplus Softsign
+ResizeArea ResizeBicubic ResizeBilinear ResizeNearestNeighbor _FusedConv2D _FusedMatMul _FusedBatchNormEx
 CudnnRNN CudnnRNNV2 CudnnRNNV3 GRUBlockCell LSTMBlockCell BlockLSTM BlockLSTMV2
 """
 _QUANTISED = """
 Dequantize FakeQuantWithMinMaxArgs FakeQuantWithMinMaxVars FakeQuantWithMinMaxVarsPerChannel QuantizeAndDequantize
 QuantizeAndDequantizeV2 QuantizeAndDequantizeV3 QuantizeAndDequantizeV4 QuantizeV2 QuantizedAdd QuantizedBiasAdd
-QuantizedConcat QuantizedConv2D QuantizedMatMul QuantizedMul QuantizedRelu QuantizedRelu6 QuantizedReshape Requantize
-RequantizationRange
+QuantizedAvgPool QuantizedConcat QuantizedConcatV2 QuantizedConv2D QuantizedDepthwiseConv2D QuantizedMatMul QuantizedMaxPool QuantizedMul QuantizedRelu QuantizedRelu6 QuantizedReshape Requantize
+RequantizationRange QuantizeDownAndShrinkRange QuantizedReluX
 """
 _CONTROL = """
-Assert Case ControlTrigger Enter Exit If LoopCond Merge NextIteration NoOp PartitionedCall StatefulPartitionedCall
-StatelessCase StatelessIf StatelessWhile Switch While EmptyTensorList TensorListConcatV2 TensorListElementShape
-TensorListFromTensor TensorListGather TensorListGetItem TensorListLength TensorListPopBack TensorListPushBack
-TensorListReserve TensorListResize TensorListSetItem TensorListSplit TensorListStack TensorArrayV3 TensorArrayReadV3
+Assert Case ControlTrigger Enter Exit FakeParam If LoopCond Merge NextIteration NoOp PartitionedCall StatefulPartitionedCall
+StatelessCase StatelessIf StatelessWhile Switch While EmptyTensorList TensorListConcat TensorListConcatLists TensorListConcatV2 TensorListElementShape
+TensorListFromTensor TensorListGather TensorListGetItem TensorListLength TensorListPopBack TensorListPushBack TensorListPushBackBatch
+TensorListReserve TensorListResize TensorListScatter TensorListScatterIntoExistingList TensorListScatterV2 TensorListSetItem TensorListSplit TensorListStack TensorArrayV3 TensorArrayReadV3
 TensorArrayWriteV3 TensorArrayGatherV3 TensorArrayScatterV3 TensorArraySizeV3 TensorArrayCloseV3 TensorArrayConcatV3
 TensorArraySplitV3
 """
@@ -70,8 +72,22 @@ ALLOWED = frozenset(
 )
 
 VARIABLES = frozenset(
-    {"Variable", "VariableV2", "VarHandleOp", "AutoReloadVariable", "ReadVariableOp", "AssignVariableOp"}
+    [
+        "Assign",
+        "AssignVariableOp",
+        "AutoReloadVariable",
+        "DisableCopyOnRead",
+        "IsVariableInitialized",
+        "ReadVariableOp",
+        "ResourceGather",
+        "VarHandleOp",
+        "VarIsInitializedOp",
+        "Variable",
+        "VariableShape",
+        "VariableV2",
+    ]
 )
+"""Operations of models that are not frozen yet."""
 
 
 def check_operations(graph: Any, path: object) -> None:
@@ -82,26 +98,30 @@ def check_operations(graph: Any, path: object) -> None:
     ModelError
         Names the operation and its node.
     """
-    _check(graph.node, path, "", {function.signature.name for function in graph.library.function})
-    for function in graph.library.function:
-        name = function.signature.name
-        _check(
-            function.node_def,
-            path,
-            f" of function '{name}'",
-            {other.signature.name for other in graph.library.function},
-        )
+    functions = graph.library.function
+    allowed = ALLOWED | {function.signature.name for function in functions}
+    check_nodes(graph.node, allowed, path)
+    for function in functions:
+        check_nodes(function.node_def, allowed, path, f" of function '{function.signature.name}'")
 
 
-def _check(nodes: Iterable[Any], path: object, where: str, functions: set[str]) -> None:
+def check_nodes(nodes: Iterable[Any], allowed: AbstractSet[str], path: object, where: str = "") -> None:
+    """Refuse nodes whose operation is not among ``allowed``.
+
+    Raises
+    ------
+    ModelError
+        Names the operation and its node.
+    """
     for node in nodes:
+        if node.op in allowed:
+            continue
         if node.op in VARIABLES:
             raise ModelError(
                 f"{path}: node '{node.name}'{where} is a variable ({node.op}); the graph is not frozen. "
                 "Give psdbatch the SavedModel or .keras file, which it freezes itself"
             )
-        if node.op not in ALLOWED and node.op not in functions:
-            raise ModelError(
-                f"{path}: node '{node.name}'{where} is the operation {node.op}, which is not among those that only compute on "
-                "tensors; a model that touches files, network or Python is not run"
-            )
+        raise ModelError(
+            f"{path}: node '{node.name}'{where} is the operation {node.op}, which is not among those that only compute on "
+            "tensors; a model that touches files, network or Python is not run"
+        )

@@ -5,16 +5,23 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from psdbatch.columns import Column
+from psdbatch.columns import IDENTITY, NO_LABEL, SHAPE, Column
 from psdbatch.config import ModelSource
 from psdbatch.errors import ModelError
 from psdbatch.models.facts import ModelFacts, TensorFacts
 from psdbatch.wording import nearest
 
+_TAKEN = {column.name for column in (*IDENTITY, *SHAPE)} | {"probability", "label", "flags", "signal", "class"}
+
+_STORED = {
+    "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "float32", "float64",
+    "complex64", "complex128",
+}  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Answers:
-    """How outputs are read: the class scores, if any, their number, and all other outputs.
+    """How outputs are read: the class scores, if any, their classes, and all other outputs.
 
     ``binary`` tells that one number stands for two classes, the probability of the second.
     """
@@ -34,24 +41,27 @@ def answers(facts: ModelFacts, source: ModelSource) -> Answers:
         The classifier named does not exist or has no class dimension, or the class names do not fit.
     """
     scores = _scores(facts, source)
-    others = tuple((tensor, _column(tensor)) for tensor in facts.outputs if tensor is not scores)
+    others = _columns([tensor for tensor in facts.outputs if tensor is not scores], facts.source)
     if scores is None:
+        if source.classes:
+            raise ModelError(
+                f"{facts.source}: 'model.classes' names classes, but no output of rank 2 holds their scores"
+            )
         return Answers(None, (), False, others)
     size = scores.shape[1]
-    binary = size == 1
-    count = 2 if binary else size
-    if count is None:
+    if size is None:
         raise ModelError(f"{facts.source}: output '{scores.name}' does not say how many classes it has")
-    classes = source.classes or tuple(f"class_{number}" for number in range(count))
-    if len(classes) != count:
-        raise ModelError(
-            f"{facts.source}: output '{scores.name}' answers for {count} classes, 'model.classes' names {len(classes)}"
-        )
-    return Answers(scores, classes, binary, others)
+    return Answers(scores, _classes(facts, source, scores, 2 if size == 1 else size), size == 1, others)
 
 
 def output_columns(facts: ModelFacts, source: ModelSource) -> tuple[Column, ...]:
-    """Columns of the model's answers: ``probability`` and ``label`` of a classifier, then every further output."""
+    """Columns of the model's answers: ``probability`` and ``label`` of a classifier, then every further output.
+
+    Raises
+    ------
+    ModelError
+        As :func:`answers`.
+    """
     found = answers(facts, source)
     columns = tuple(column for _, column in found.others)
     if found.scores is None:
@@ -67,9 +77,9 @@ def output_columns(facts: ModelFacts, source: ModelSource) -> tuple[Column, ...]
     label = Column(
         "label",
         "uint8",
-        "most probable class; 255: the signal has no answer",
+        f"most probable class; {NO_LABEL}: the signal has no answer",
         attributes={
-            "flag_values": [*range(len(found.classes)), 255],
+            "flag_values": [*range(len(found.classes)), NO_LABEL],
             "flag_meanings": " ".join([*(re.sub(r"\s+", "_", name) for name in found.classes), "no_answer"]),
         },
     )
@@ -98,15 +108,42 @@ def _scores(facts: ModelFacts, source: ModelSource) -> TensorFacts | None:
     return chosen
 
 
-def _column(tensor: TensorFacts) -> Column:
-    name = re.sub(r"\W", "_", tensor.label).lower()
-    shape = tensor.shape[1:]
-    if any(size is None for size in shape):
-        raise ModelError(f"output '{tensor.name}' has shape {tensor.shape}: only the batch dimension may be open")
-    return Column(
-        name,
-        tensor.dtype,
-        f"output '{tensor.name}' of the model",
-        shape=tuple(size for size in shape if size is not None),
-        dimensions=tuple(f"{name}_{number}" for number in range(len(shape))),
-    )
+def _classes(facts: ModelFacts, source: ModelSource, scores: TensorFacts, count: int) -> tuple[str, ...]:
+    if count > NO_LABEL:
+        raise ModelError(
+            f"{facts.source}: output '{scores.name}' has {count} numbers per signal, more than the {NO_LABEL} classes that a label "
+            "can name; if it does not classify, set 'classifier' in [model] to false or to another output"
+        )
+    classes = source.classes or tuple(f"class_{number}" for number in range(count))
+    if len(classes) != count:
+        raise ModelError(
+            f"{facts.source}: output '{scores.name}' answers for {count} classes, 'model.classes' names {len(classes)}"
+        )
+    if len({*classes}) < count:
+        raise ModelError(f"{facts.source}: 'model.classes' names a class twice: {', '.join(classes)}")
+    return classes
+
+
+def _columns(tensors: list[TensorFacts], source: str) -> tuple[tuple[TensorFacts, Column], ...]:
+    """One column per output, its name taken from the tensor's, never that of another column."""
+    used, columns = set(_TAKEN), []
+    for tensor in tensors:
+        plain = re.sub(r"\W+", "_", tensor.label).strip("_").lower() or "output"
+        candidates = (plain, f"model_{plain}", *(f"model_{plain}_{number}" for number in range(2, len(tensors) + 3)))
+        name = next(candidate for candidate in candidates if candidate not in used)
+        used.add(name)
+        columns.append((tensor, _column(tensor, name, source)))
+    return tuple(columns)
+
+
+def _column(tensor: TensorFacts, name: str, source: str) -> Column:
+    shape = tuple(size for size in tensor.shape[1:] if size is not None)
+    if len(shape) < len(tensor.shape) - 1:
+        raise ModelError(
+            f"{source}: output '{tensor.name}' has shape {tensor.shape}: only the batch dimension may be open"
+        )
+    dtype = "float32" if tensor.dtype == "bfloat16" else tensor.dtype
+    if dtype not in _STORED:
+        raise ModelError(f"{source}: output '{tensor.name}' is of type {tensor.dtype}, which cannot be stored")
+    dimensions = tuple(f"{name}_{number}" for number in range(len(shape)))
+    return Column(name, dtype, f"output '{tensor.name}' of the model", shape=shape, dimensions=dimensions)

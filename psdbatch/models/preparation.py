@@ -14,7 +14,6 @@ from psdbatch.config import Alignment, Charge, PileUp, Preparation, SignalShape
 from psdbatch.models.folding import Values, largest, smallest, total
 from psdbatch.models.quiet import tf
 
-
 NEARLY = 1 / 64
 """ADC units; a threshold often falls on a whole number, where the last bit of a device must not decide."""
 
@@ -118,10 +117,7 @@ def charges(pulse: Pulses, charge: Charge) -> tuple[Any, Any]:
     What lies outside the signal counts nothing.  Raw samples are summed, which is exact for integers, and the baseline
     is subtracted once.
     """
-    if charge.align == "start":
-        start = charge.offset
-    else:
-        start = reference(pulse, charge) + charge.offset
+    start = charge.offset if charge.align == "start" else reference(pulse, charge) + charge.offset
     sums = [_gate(pulse, start, start + size) for size in (charge.long, charge.short)]
     return sums[0], sums[1]
 
