@@ -331,7 +331,7 @@ def test_a_model_that_cannot_be_evaluated_says_so(folder: Path) -> None:
         signal = tf.compat.v1.placeholder("float32", (None, None), "signal")
         tf.matmul(signal, tf.ones((30, 2)), name="scores")
 
-    with pytest.raises(ModelError, match="does not fit|fails on a batch"):
+    with pytest.raises(ModelError, match=r"does not fit|fails on a batch"):
         make(engine_settings(folder / "misfit.pb", build, preparation=Preparation(length=20)))
 
 

@@ -85,7 +85,7 @@ def test_operations_hidden_in_a_function_are_refused_too(tmp_path: Path) -> None
 
         tf.cond(tf.reduce_sum(signal) > 0, lambda: inner(signal), lambda: signal)
 
-    with pytest.raises(ModelError, match="of function '.*' is the operation WriteFile"):
+    with pytest.raises(ModelError, match=r"of function '.*' is the operation WriteFile"):
         read(tmp_path / "model.pb", build)
 
 
@@ -93,5 +93,5 @@ def test_variables_left_in_the_graph_say_that_it_is_not_frozen(tmp_path: Path) -
     def build(tf: Any) -> None:
         tf.compat.v1.get_variable("weights", (3, 2), use_resource=False)
 
-    with pytest.raises(ModelError, match="'weights' is a variable.*not frozen"):
+    with pytest.raises(ModelError, match=r"'weights' is a variable.*not frozen"):
         read(tmp_path / "model.pb", build)
