@@ -10,6 +10,7 @@ import numpy as np
 from psdbatch.acquisition.format import WriterSettings
 from psdbatch.acquisition.registry import formats
 from psdbatch.acquisition.signals import Signals
+from psdbatch.simulation.files import ENDINGS, TIMESTAMP_UNITS
 
 PIECE = 65_536
 
@@ -36,14 +37,15 @@ def write_runs(
 ) -> list[Path]:
     """``files`` acquisition files of one run that hold ``signals`` signals together."""
     directory.mkdir(parents=True, exist_ok=True)
-    settings = WriterSettings(samples, "int16", "10 ns", 5.0, options=options)
+    unit = TIMESTAMP_UNITS.get(format_name, "10 ns")
+    settings = WriterSettings(samples, "int16", unit, 5.0, options=options)
     paths = []
     for number in range(files):
-        path = directory / f"run_1_{number}.{format_name}"
+        path = directory / f"run_1_{number}{ENDINGS.get(format_name, f'.{format_name}')}"
         paths.append(path)
         if path.exists():
             continue
-        partial = path.with_suffix(".partial")
+        partial = path.with_name(f"partial-{path.name}")
         with formats()[format_name].writer(partial, settings) as writer:
             left = signals // files
             piece = 0

@@ -7,6 +7,7 @@ import json
 import uuid
 from pathlib import Path
 
+from psdbatch import __version__
 from psdbatch.acquisition.index import default_cache
 from psdbatch.campaign import files
 from psdbatch.campaign.directory import CampaignDirectory
@@ -14,6 +15,9 @@ from psdbatch.config import CampaignConfig, ModelSource
 from psdbatch.errors import ModelError
 from psdbatch.models.describing import describe_in_subprocess
 from psdbatch.models.facts import ModelFacts
+
+FACTS_VERSION = 2
+"""Part of what a description is kept under: raise it when it says something new."""
 
 FACTS, FROZEN, QUESTION = "model.json", "model.pb", "question"
 
@@ -67,7 +71,7 @@ def keep_model(facts: ModelFacts, directory: CampaignDirectory) -> None:
 def _question(source: ModelSource) -> str:
     """Digest of the source's bytes and of how it is to be read."""
     path = Path(source.path)
-    digest = hashlib.sha256(json.dumps([source.input, source.outputs]).encode())
+    digest = hashlib.sha256(json.dumps([__version__, FACTS_VERSION, source.input, source.outputs]).encode())
     try:
         for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
             if file.is_file():
