@@ -78,7 +78,7 @@ def compute_block(
         Takes the times of ``read`` and ``infer``.
     """
     columns = {column.name: column.empty(block.signals) for column in schema.columns}
-    signals = _signals_over(columns, run, block.signals, engine.batch)
+    signals = _signals_over(columns, run, engine.buffer(min(engine.batch, block.signals)))
     damage: list[Damage] = []
     for first in range(0, block.signals, engine.batch):
         rows = slice(first, min(first + engine.batch, block.signals))
@@ -104,12 +104,12 @@ def compute_block(
     )
 
 
-def _signals_over(columns: Mapping[str, Array], run: PlannedRun, signals: int, batch: int) -> Signals:
-    """Buffer whose identity and extra columns *are* the block's, and whose samples are one batch."""
+def _signals_over(columns: Mapping[str, Array], run: PlannedRun, samples: Array) -> Signals:
+    """Buffer whose identity and extra columns *are* the block's, and whose ``samples`` are one batch."""
     recorded = {column.name for column in run.columns}
     return Signals(
-        samples=np.empty((min(batch, signals), run.samples), run.sample_dtype),
-        length=np.empty(signals, np.uint32),
+        samples=samples,
+        length=np.empty(len(columns["flags"]), np.uint32),
         timestamp=columns["timestamp"],
         board=columns["board"],
         channel=columns["channel"],

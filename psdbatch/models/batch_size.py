@@ -28,7 +28,7 @@ SMALLEST, FIRST, LARGEST = 256, 4096, 262_144
 """Candidates are powers of two; the search goes up from the middle one, then down, for each costs a compilation."""
 
 GOOD_ENOUGH = 0.95
-"""The smallest batch that reaches this part of the best pace is taken: it needs least memory."""
+"""The largest batch that reaches this part of the best pace is taken: every call costs the interpreter the same."""
 
 SECONDS = 0.25
 """Time given to a candidate."""
@@ -70,9 +70,9 @@ def remembered_batch(settings: EngineSettings, device: str, directory: Path) -> 
 
 
 def choose(paces: Mapping[int, float]) -> int:
-    """The smallest batch that is nearly as fast as the fastest."""
+    """The largest batch that is nearly as fast as the fastest."""
     best = max(paces.values())
-    return min(size for size, pace in paces.items() if pace >= GOOD_ENOUGH * best)
+    return max(size for size, pace in paces.items() if pace >= GOOD_ENOUGH * best)
 
 
 def measure_batches(settings: EngineSettings, make: Make | None = None, seconds: float = SECONDS) -> dict[int, float]:

@@ -224,6 +224,15 @@ def test_inputs_of_every_usual_dtype_are_fed(folder: Path, dtype: str) -> None:
         np.testing.assert_allclose(found["probability"], expected_probability(windows.astype(dtype)), atol=1e-5)
 
 
+@pytest.mark.parametrize("xla", [True, False])
+@pytest.mark.parametrize("dtype", ["uint16", "int32", "float32", "float64"])
+def test_samples_of_every_dtype_are_taken(settings: EngineSettings, engine: Any, dtype: str, xla: bool) -> None:
+    other = make(replace(settings, sample_dtype=dtype, xla=xla))
+    found, expected = infer(other, pulses(9).astype(dtype)), infer(engine, pulses(9))
+    for name in ("probability", "label", "amplitude", "charge_short"):
+        np.testing.assert_allclose(found[name], expected[name], rtol=1e-5, atol=0.02, err_msg=name)
+
+
 def test_a_model_with_its_own_preparation_gets_the_raw_samples(folder: Path) -> None:
     def build(tf: Any) -> None:
         raw = tf.compat.v1.placeholder("int16", (None, 40), "raw")
