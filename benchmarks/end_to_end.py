@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import statistics
 import subprocess
 import sys
 import time
@@ -37,6 +38,7 @@ def _row(directory: Path, samples: int, signals: int) -> dict[str, Any]:
     _command("audit", folder / "campaign")
     audited = time.perf_counter() - started
     span, stages = measured_span(folder / "campaign")
+    steady = steady_pace(folder / "campaign")
     decompress, compute = limit(folder, files, samples, signals)
     return {
         "samples": samples,
@@ -44,6 +46,8 @@ def _row(directory: Path, samples: int, signals: int) -> dict[str, Any]:
         "limit (M/s)": signals / (decompress + compute) / 1e6,
         "psdbatch (M/s)": signals / span / 1e6,
         "of the limit": (decompress + compute) / span,
+        "steady (M/s)": steady / 1e6,
+        "steady, of the limit": steady * (decompress + compute) / signals,
         "with audit": (decompress + compute) / (span + audited),
         "whole command (s)": whole,
         "audit (s)": audited,
@@ -79,6 +83,16 @@ def measured_span(campaign: Path) -> tuple[float, dict[str, float]]:
         for stage, seconds in report["seconds"].items():
             stages[stage] = stages.get(stage, 0.0) + seconds
     return max(report["finished"] for report in reports) - min(report["started"] for report in reports), stages
+
+
+def steady_pace(campaign: Path) -> float:
+    """Signals per second of the blocks behind each thread's first one, which pays for imports and compiled kernels."""
+    records = [json.loads(path.read_text()) for path in campaign.glob("commits/*/*/*.json")]
+    records.sort(key=lambda record: float(record["report"]["started"]))
+    threads = len(os.sched_getaffinity(0))
+    later = records[threads:] or records
+    seconds = [(record["report"]["finished"] - record["report"]["started"]) / record["signals"] for record in later]
+    return threads / statistics.median(seconds)
 
 
 def limit(folder: Path, files: list[Path], samples: int, signals: int) -> tuple[float, float]:
