@@ -32,6 +32,9 @@ def main() -> NoReturn:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = ExitCode.ERROR
+    except OSError as error:  # a file or directory that the user named
+        click.echo(f"psdbatch: {error.filename or 'file system'}: {error.strerror or error}", err=True)
+        code = ExitCode.ERROR
     sys.exit(int(code or 0))
 
 

@@ -252,7 +252,11 @@ def simulate(
 @click.option("--output", type=PATH, default=Path("psd.png"), show_default=True, help="PNG or PDF to write.")
 @click.option("--run", "run_name", help="One run only; default: all.")
 @click.option(
-    "--signals", default=1_000_000, show_default=True, help="Signals to draw at most, spread evenly over the store."
+    "--signals",
+    type=click.IntRange(min=1),
+    default=1_000_000,
+    show_default=True,
+    help="Signals to draw at most, spread evenly over the store.",
 )
 def plot(campaign: Path, output: Path, run_name: str | None, signals: int) -> None:
     """Draw pulse shape against charge with the network's classes."""

@@ -63,7 +63,7 @@ The picture is {directory}/psd.png. Read the results with:
 
     import psdbatch
     results = psdbatch.open_results("{directory}/campaign", run="run_0041")
-    neutrons = results.where((results.label == 1).compute(), drop=True)
+    neutrons = results.isel(signal=(results.label == 1).values)
 """)
 
 

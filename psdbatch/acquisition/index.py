@@ -11,6 +11,7 @@ import json
 import os
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -114,7 +115,8 @@ def index_file(
         str(path), size, modified_ns, name, kind.options.model_dump(), source.compression, source.seekable, scan
     )
     if entry:
-        write_index(index, entry)
+        with suppress(OSError):  # a cache that cannot be written stops nobody
+            write_index(index, entry)
     return index
 
 

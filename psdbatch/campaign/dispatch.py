@@ -135,20 +135,25 @@ class Dispatcher:
         future.add_done_callback(self._done.put)
 
     def _next_done(self) -> Future | None:
-        pause = max(0.0, self._paused[0].due - time.monotonic()) if self._paused else 1.0
+        pause = self._paused[0].due - time.monotonic() if self._paused else 1.0
+        if pause <= 0 and self._running:  # what is due waits for room, which only a finished task makes
+            pause = 1.0
         try:
-            return self._done.get(timeout=min(pause, 1.0) + 0.001)
+            return self._done.get(timeout=min(max(pause, 0.0), 1.0) + 0.001)
         except queue.Empty:
             return None
 
     def _settle(self, future: Future) -> list[BlockTask]:
         """Take note of a finished task; returned if it is left over."""
         _, task, troubles = self._running.pop(future.key)
-        error = future.exception() if future.status == "error" else None
-        if future.status == "finished":
-            for record in future.result():
-                self.watcher.committed(record)
-            return []
+        error: BaseException | None = None
+        try:
+            if future.status in ("finished", "error"):
+                for record in future.result():
+                    self.watcher.committed(record)
+                return []
+        except Exception as failure:  # the task's, or the worker died before it could be asked
+            error = failure
         if error is None:  # cancelled, or lost with the scheduler's connection: nobody's failure
             error = OSError("the task was cancelled")
         worker = _last_worker(error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -60,8 +61,9 @@ def estimate(campaign: Campaign, probe: Probe | None) -> Estimate:
     )
     if probe:
         path = _kept(plan.fingerprint)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(expected.facts()))
+        with suppress(OSError):  # a cache that cannot be written stops nobody
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(expected.facts()))
     return expected
 
 

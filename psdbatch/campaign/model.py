@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import uuid
+from contextlib import suppress
 from pathlib import Path
 
 from psdbatch import __version__
@@ -12,7 +14,7 @@ from psdbatch.acquisition.index import default_cache
 from psdbatch.campaign import files
 from psdbatch.campaign.directory import CampaignDirectory
 from psdbatch.config import CampaignConfig, ModelSource
-from psdbatch.errors import ModelError
+from psdbatch.errors import ChangedError, ModelError
 from psdbatch.models.describing import describe_in_subprocess
 from psdbatch.models.facts import ModelFacts
 
@@ -41,18 +43,38 @@ def find_model(config: CampaignConfig, directory: CampaignDirectory) -> ModelFac
     if (kept / QUESTION).exists() and (kept / QUESTION).read_text() == question:
         return ModelFacts.read(kept / FACTS)
     folder = default_cache() / "models" / question
-    if not (folder / FACTS).exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        describe_in_subprocess(config.model, folder)
-        (folder / QUESTION).write_text(question)
+    if not (folder / QUESTION).exists():
+        _describe_into(config.model, question, folder)
     return ModelFacts.read(folder / FACTS)
+
+
+def _describe_into(source: ModelSource, question: str, folder: Path) -> None:
+    """Describe the model aside and rename: the folder holds everything or is not there."""
+    partial = folder.with_name(f".{question}.{uuid.uuid4().hex}")
+    try:
+        partial.mkdir(parents=True)
+        describe_in_subprocess(source, partial)
+        (partial / QUESTION).write_text(question)
+        shutil.rmtree(folder, ignore_errors=True)  # half-made by an older version
+        with suppress(OSError):  # another process was first
+            partial.rename(folder)
+    except OSError as error:
+        raise ModelError(f"{folder}: the model's description cannot be kept: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def keep_model(facts: ModelFacts, directory: CampaignDirectory) -> None:
     """Copy the frozen model and its facts into the campaign, once."""
     source = Path(facts.path).parent
-    if (directory.model / FACTS).exists() or source == directory.model:
+    if source == directory.model:
         return
+    if (directory.model / FACTS).exists():
+        if ModelFacts.read(directory.model / FACTS).digest == facts.digest:
+            return
+        if directory.plan.exists():
+            raise ChangedError(f"{directory.model}: holds another model than the campaign was planned with")
+        files.remove_tree(directory.model)  # left by a start that ended before there was a plan
     partial = directory.path / f".model.{uuid.uuid4().hex}"
     files.make_directory(partial)
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -57,7 +58,10 @@ def find_files(patterns: Iterable[str]) -> list[Path]:
         if not matches:
             raise ConfigurationError(f"'input.files': no file matches '{pattern}'")
         found.update(dict.fromkeys(matches))
-    return [Path(path) for path in sorted(found, key=natural_order)]
+    distinct: dict[str, str] = {}
+    for path in sorted(found, key=natural_order):
+        distinct.setdefault(os.path.realpath(path), path)  # one file under two names is one file
+    return [Path(path) for path in distinct.values()]
 
 
 def index_files(
@@ -181,7 +185,9 @@ def write_campaign(campaign: Campaign) -> None:
         files.replace_durably(directory.config, config)
     classes = campaign.schema(campaign.plan.runs[0].name).classes
     create_store(directory.store, store_provenance(campaign.plan, campaign.facts, classes))
+    planned = {run.name for run in Plan.read(directory.plan).runs} if directory.plan.exists() else set()
     for run in campaign.plan.runs:
         columns = campaign.schema(run.name).columns
-        create_run(directory.store, run.name, run.signals, columns, layout, run_provenance(run))
+        unplanned = run.name not in planned
+        create_run(directory.store, run.name, run.signals, columns, layout, run_provenance(run), replace=unplanned)
     files.replace_durably(directory.plan, campaign.plan.to_bytes())

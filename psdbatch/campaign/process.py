@@ -21,6 +21,7 @@ from psdbatch.campaign.commit import Attempt, CommitRecord
 from psdbatch.campaign.directory import CampaignDirectory
 from psdbatch.campaign.layout import store_layout
 from psdbatch.campaign.plan import Block, Plan, PlannedRun
+from psdbatch.campaign.provenance import versions
 from psdbatch.campaign.reading import RunReader
 from psdbatch.campaign.schema import Schema, engine_settings, make_schema
 from psdbatch.cluster.watchdog import deadline
@@ -85,7 +86,8 @@ def process_blocks(task: BlockTask) -> list[CommitRecord]:
     """
     campaign = CampaignDirectory(Path(task.campaign))
     session = open_session(task.campaign)
-    engine, schema = session.engine(task.run), session.schema(task.run)
+    with deadline(session.config.processing.time_limit, f"preparing the model for run {task.run.name}", campaign.logs):
+        engine, schema = session.engine(task.run), session.schema(task.run)
     records = []
     with RunReader({file: campaign.index / name for file, name in task.indexes.items()}) as reader:
         for block, identity in zip(task.blocks, task.identities, strict=True):
@@ -220,5 +222,6 @@ def _report(started: float, result: BlockResult, engine: BatchedEngine) -> dict[
         "pid": os.getpid(),
         "device": engine.device,
         "batch": engine.batch,
+        "versions": versions(),
         "peak_memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     }

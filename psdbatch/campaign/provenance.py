@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -26,7 +27,7 @@ def store_provenance(plan: Plan, facts: ModelFacts, classes: tuple[str, ...]) ->
 
 
 def run_provenance(run: PlannedRun) -> dict[str, Any]:
-    """Attributes of a run's group: its files, and where they were damaged without a place for the lost signals."""
+    """Attributes of a run's group: its files, and in how many regions each is damaged."""
     return {
         "run": run.name,
         "samples": run.samples,
@@ -44,6 +45,7 @@ def run_provenance(run: PlannedRun) -> dict[str, Any]:
     }
 
 
+@cache
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that shape the results, where they are installed."""
     found = {"python": platform.python_version()}

@@ -28,11 +28,12 @@ class ReportingNanny(Nanny):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         self._notes = Path(notes) if notes else None
         self._pid: int | None = None
+        self._kills = 0
 
     async def instantiate(self) -> Any:
         """Start the worker process and remember its id, which is gone when it dies."""
         status = await super().instantiate()
-        self._pid = self.pid
+        self._pid, self._kills = self.pid, _oom_kills()
         return status
 
     async def _on_worker_exit(self, exitcode: int) -> None:
@@ -47,8 +48,8 @@ class ReportingNanny(Nanny):  # type: ignore[misc]
         if exitcode == EXIT_TIME_LIMIT and (note := self._note()):
             return f"ended itself: {note}"
         if exitcode == -signal.SIGKILL:
-            kills = _oom_kills()
-            cause = "; the system ran out of memory" if kills else "; by hand, by the batch system, or for memory"
+            killed = _oom_kills() > self._kills
+            cause = "; the system ran out of memory" if killed else "; by hand, by the batch system, or for memory"
             return f"was killed by signal 9 (SIGKILL{cause})"
         if exitcode < 0:
             return f"was killed by signal {-exitcode} ({_signal_name(-exitcode)})"

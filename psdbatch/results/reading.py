@@ -61,7 +61,7 @@ def open_results(path: str | Path, run: str | None = None) -> xarray.Dataset:
     Examples
     --------
     >>> results = open_results("my-campaign", run="run_0042")      # doctest: +SKIP
-    >>> neutrons = results.where(results.label == 1, drop=True)    # doctest: +SKIP
+    >>> neutrons = results.isel(signal=(results.label == 1).values)    # doctest: +SKIP
     """
 
     store = store_path(path)

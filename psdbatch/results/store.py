@@ -72,6 +72,7 @@ def create_run(
     columns: Iterable[Column],
     layout: Layout,
     attributes: Mapping[str, Any],
+    replace: bool = False,
 ) -> None:
     """Make a run's group with all its arrays, or leave the one that is there alone.
 
@@ -88,7 +89,12 @@ def create_run(
         One array each.
     attributes
         Attributes of the group.
+    replace
+        Make a group again that was made for something else, by a start that ended before there was a plan.
     """
+    columns = tuple(columns)
+    if replace and (store / run).exists() and not _made_for(store / run, signals, columns, layout, attributes):
+        shutil.rmtree(store / run)
     if not (store / run).exists():
         _make_run(store, run, signals, columns, layout, attributes)
     for left in store.parent.glob(_aside(store, run, "?" * 32).name):  # by those who were killed while they made it
@@ -112,6 +118,18 @@ def _make_run(
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     _sync(store)
+
+
+def _made_for(
+    path: Path, signals: int, columns: tuple[Column, ...], layout: Layout, attributes: Mapping[str, Any]
+) -> bool:
+    group = zarr.open_group(path, mode="r", use_consolidated=False)
+    made = {name: (array.shape, array.shards, array.dtype) for name, array in group.arrays()}
+    wanted = {
+        column.name: ((signals, *column.shape), (layout.block, *column.shape), np.dtype(column.dtype))
+        for column in columns
+    }
+    return made == wanted and json.loads(json.dumps(dict(group.attrs))) == json.loads(json.dumps(dict(attributes)))
 
 
 def _aside(store: Path, run: str, unique: str) -> Path:

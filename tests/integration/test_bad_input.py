@@ -130,3 +130,29 @@ def test_audit_finds_a_changed_byte_a_missing_shard_and_a_lost_record(tmp_path: 
     assert "not finished" in " ".join(facts("audit", campaign, check=5)["problems"])
     record.write_bytes(kept)
     assert facts("audit", campaign)["passed"]
+
+
+def test_what_a_start_without_a_plan_left_behind_is_made_again(tmp_path: Path, network: Path) -> None:
+    write_file(tmp_path / "run_1.psdz", pulses(5_000))
+    other = write_network(tmp_path / "other.pb", hidden=(12,))
+    facts("run", write_config(tmp_path / "campaign.toml", "*.psdz", other))
+    campaign = tmp_path / "campaign"
+    for path in (
+        campaign / "plan.json",
+        campaign / "metadata.json",
+        *campaign.glob("commits/*/*/*.json"),
+        *campaign.glob("*.zarr/*/*/c.*"),
+    ):
+        path.unlink()  # as a start leaves it that is killed before it writes its plan
+    config = write_config(tmp_path / "campaign.toml", "*.psdz", network, processing={"block": 2500})
+    assert facts("run", config)["written"] == 5_000
+    assert facts("audit", campaign)["passed"]
+    digest = facts("inspect", network)["digest"]
+    assert digest in (campaign / "model/model.json").read_text()
+
+
+def test_one_file_under_two_names_is_processed_once(tmp_path: Path, network: Path) -> None:
+    write_file(tmp_path / "data/run_1.psdz", pulses(1_000))
+    (tmp_path / "data/run_2.psdz").symlink_to("run_1.psdz")
+    expected = facts("plan", write_config(tmp_path / "campaign.toml", "data/*", network), "--no-probe")
+    assert (expected["signals"], expected["files"]) == (1_000, 1)

@@ -99,7 +99,7 @@ def assert_every_byte_is_accounted_for(data: bytes, fields: tuple[int, int], sca
     records = sum(damage.signals for damage in scan.damage)
     for position, end in list(pairwise(edges))[::2]:
         while position < end:
-            samples = struct.unpack_from("<I", data, position + layout.count)[0] if layout.count >= 0 else 0
+            samples = struct.unpack_from("<I", data, position + layout.samples)[0] if layout.samples >= 0 else 0
             position += layout.head + 2 * samples
             records += 1
         assert position == end
