@@ -61,7 +61,7 @@ def index(files: tuple[Path, ...], format_name: str, options: tuple[str, ...], s
 )
 @JSON
 def plan(config: Path, probe: bool, as_json: bool) -> None:
-    """Show what a campaign would do: runs, files, signals, blocks, output, time.  Nothing is written."""
+    """Show what a campaign would do: runs, files, signals, blocks, output, time.  No results are written."""
     from psdbatch.campaign.estimate import estimate
     from psdbatch.campaign.model import find_model
     from psdbatch.campaign.prepare import prepare

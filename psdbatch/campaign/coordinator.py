@@ -55,7 +55,8 @@ def run_campaign(campaign: Campaign, progress: Progress) -> Summary:
     except BaseException as error:
         journal.write("stopped", reason=f"{type(error).__name__}: {error}")
         raise
-    summary = finalise(campaign.directory, campaign.plan, elapsed=time.time() - started)
+    processed = campaign.plan.signals - campaign.plan.count_signals(committed)
+    summary = finalise(campaign.directory, campaign.plan, processed, time.time() - started)
     journal.write("finished", **summary.facts())
     return summary
 

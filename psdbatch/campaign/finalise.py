@@ -36,8 +36,8 @@ class Summary:
         Per acquisition board: signals, and its share of the time of all stages (s).
     peak_memory
         Largest resident memory of a worker process (bytes).
-    elapsed
-        Wall time of this pass (s).
+    processed, elapsed
+        Signals that this pass was left to do, and its wall time (s).
     """
 
     signals: int
@@ -52,6 +52,7 @@ class Summary:
     seconds: dict[str, float]
     boards: dict[str, dict[str, float]]
     peak_memory: int
+    processed: int
     elapsed: float
 
     @property
@@ -76,7 +77,7 @@ def records(directory: CampaignDirectory, plan: Plan) -> Iterator[CommitRecord]:
                 yield CommitRecord.read(directory.record(name))
 
 
-def finalise(directory: CampaignDirectory, plan: Plan, elapsed: float = 0.0) -> Summary:
+def finalise(directory: CampaignDirectory, plan: Plan, processed: int = 0, elapsed: float = 0.0) -> Summary:
     """Finish renames that somebody left undone, gather metadata, write their checksums and ``summary.json``.
 
     Raises
@@ -91,7 +92,7 @@ def finalise(directory: CampaignDirectory, plan: Plan, elapsed: float = 0.0) -> 
                 publish(directory, record)
             yield record
 
-    summary = summarise(plan, settled(), elapsed)
+    summary = summarise(plan, settled(), processed, elapsed)
     _gather_metadata(directory)
     files.replace_durably(directory.summary, json.dumps(summary.facts(), indent=1).encode())
     return summary
@@ -135,7 +136,7 @@ def _gather_metadata(directory: CampaignDirectory) -> None:
         files.replace_durably(directory.metadata, json.dumps(after, indent=1).encode())
 
 
-def summarise(plan: Plan, found: Iterator[CommitRecord], elapsed: float = 0.0) -> Summary:
+def summarise(plan: Plan, found: Iterator[CommitRecord], processed: int = 0, elapsed: float = 0.0) -> Summary:
     """Add up commit records."""
     totals: Counter[str] = Counter()
     refused: Counter[str] = Counter()
@@ -175,5 +176,6 @@ def summarise(plan: Plan, found: Iterator[CommitRecord], elapsed: float = 0.0) -
             for board in sorted(board_signals, key=int)
         },
         peak_memory=peak_memory,
+        processed=processed,
         elapsed=elapsed,
     )

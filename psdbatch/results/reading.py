@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
 import zarr
 
 from psdbatch.errors import CampaignError
@@ -99,17 +100,17 @@ def _shards(store: Path, run: str) -> dict[str, int]:
 
 
 def _join(datasets: list[xarray.Dataset], names: list[str]) -> xarray.Dataset:
-    import dask.array
     import xarray
 
-    numbered = [
-        dataset.assign_coords(
-            run=(
-                "signal",
-                dask.array.full(dataset.sizes["signal"], number, dtype="uint32", chunks=dataset.chunks["signal"]),
-            )
+    units = {dataset.timestamp.attrs.get("units") for dataset in datasets}
+    if len(units) > 1:
+        raise CampaignError(
+            f"the runs count time in different units ({', '.join(sorted(map(str, units)))}); open one run at a time: run = ..."
         )
-        for number, dataset in enumerate(datasets)
+    complete = _with_all_columns(datasets)
+    numbered = [
+        dataset.assign_coords(run=("signal", _filled(dataset, (), "uint32", number)))
+        for number, dataset in enumerate(complete)
     ]
     joined = xarray.concat(
         numbered,
@@ -123,3 +124,29 @@ def _join(datasets: list[xarray.Dataset], names: list[str]) -> xarray.Dataset:
     joined.attrs["runs"] = names
     joined["run"].attrs = {"long_name": "run, as index into attribute 'runs'"}
     return joined
+
+
+def _with_all_columns(datasets: list[xarray.Dataset]) -> list[xarray.Dataset]:
+    """Give every run the columns that any of them has, so that integers stay integers."""
+    known = {name: variable for dataset in datasets for name, variable in dataset.data_vars.items()}
+    complete = []
+    for dataset in datasets:
+        absent = {name: variable for name, variable in known.items() if name not in dataset}
+        added = {
+            name: (variable.dims, _filled(dataset, variable.shape[1:], variable.dtype, _absent_value(variable.dtype)))
+            for name, variable in absent.items()
+        }
+        complete.append(dataset.assign(added))
+    return complete
+
+
+def _absent_value(dtype: Any) -> float:
+    return float("nan") if np.issubdtype(dtype, np.floating) else 0
+
+
+def _filled(dataset: xarray.Dataset, shape: tuple[int, ...], dtype: Any, value: float) -> Any:
+    import dask.array
+
+    return dask.array.full(
+        (dataset.sizes["signal"], *shape), value, dtype=dtype, chunks=(dataset.chunks["signal"], *shape)
+    )
