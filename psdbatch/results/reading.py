@@ -102,11 +102,7 @@ def _shards(store: Path, run: str) -> dict[str, int]:
 def _join(datasets: list[xarray.Dataset], names: list[str]) -> xarray.Dataset:
     import xarray
 
-    units = {dataset.timestamp.attrs.get("units") for dataset in datasets}
-    if len(units) > 1:
-        raise CampaignError(
-            f"the runs count time in different units ({', '.join(sorted(map(str, units)))}); open one run at a time: run = ..."
-        )
+    _check_units(datasets)
     complete = _with_all_columns(datasets)
     numbered = [
         dataset.assign_coords(run=("signal", _filled(dataset, (), "uint32", number)))
@@ -124,6 +120,16 @@ def _join(datasets: list[xarray.Dataset], names: list[str]) -> xarray.Dataset:
     joined.attrs["runs"] = names
     joined["run"].attrs = {"long_name": "run, as index into attribute 'runs'"}
     return joined
+
+
+def _check_units(datasets: list[xarray.Dataset]) -> None:
+    """Values of one column in different units must not stand behind one another."""
+    for name in {name for dataset in datasets for name in dataset.data_vars}:
+        units = {str(dataset[name].attrs.get("units", "")) for dataset in datasets if name in dataset}
+        if len(units) > 1:
+            raise CampaignError(
+                f"the runs hold '{name}' in different units ({', '.join(sorted(units))}); open one run at a time: run = ..."
+            )
 
 
 def _with_all_columns(datasets: list[xarray.Dataset]) -> list[xarray.Dataset]:

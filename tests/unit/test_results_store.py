@@ -12,6 +12,7 @@ import xarray
 import zarr
 
 from psdbatch.columns import FLAGS, NO_LABEL, TIMESTAMP, Column, scalar
+from psdbatch.errors import CampaignError
 from psdbatch.results import store as store_module
 from psdbatch.results.reading import open_results, runs
 from psdbatch.results.store import (
@@ -90,6 +91,17 @@ def test_results_open_lazily_run_by_run_or_all_together(finished: SmallCampaign)
     expected = np.concatenate([answers(block.name, block.signals)["label"] for block in finished.blocks()])
     np.testing.assert_array_equal(everything.label.values, expected)
     np.testing.assert_array_equal(everything.run.values, np.repeat([0, 1], [37, 16]))
+
+
+def test_runs_with_other_columns_keep_their_integers_and_other_units_are_refused(store: Path) -> None:
+    ticks = scalar("timestamp", "uint64", "", "10 ns")
+    create_run(store, "run_1", 40, [ticks, scalar("energy", "uint16", "")], LAYOUT, {})
+    create_run(store, "run_2", 20, [ticks], LAYOUT, {})
+    both = open_results(store)
+    assert (both.energy.dtype, both.timestamp.dtype, both.sizes["signal"]) == (np.uint16, np.uint64, 60)
+    create_run(store, "run_3", 20, [scalar("timestamp", "uint64", "", "1 ps")], LAYOUT, {})
+    with pytest.raises(CampaignError, match="'timestamp' in different units"):
+        open_results(store)
 
 
 def test_store_opens_without_this_package_and_with_one_read(finished: SmallCampaign) -> None:
