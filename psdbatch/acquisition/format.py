@@ -110,9 +110,9 @@ class SignalReader(ABC):
             The file system failed; reading may be tried again.
         """
 
+    @abstractmethod
     def skip(self, count: int) -> None:
         """Pass over ``count`` signals (cheaper than reading them where the format allows it)."""
-        raise NotImplementedError
 
     @abstractmethod
     def close(self) -> None:

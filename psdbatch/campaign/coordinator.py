@@ -145,6 +145,7 @@ class Witness:
         self.progress.advance(news["signals"], news["written"])
 
     def committed(self, record: CommitRecord) -> None:
+        """A block is finished; the progress of one already announced is not counted again."""
         if record.quarantine:
             self.journal.write("quarantined", block=str(record.name), reason=record.quarantine)
         if record.name in self.known:

@@ -16,7 +16,7 @@ from psdbatch.campaign.directory import CampaignDirectory
 from psdbatch.config import CampaignConfig, ModelSource
 from psdbatch.errors import ChangedError, ModelError
 from psdbatch.models.describing import describe_in_subprocess
-from psdbatch.models.facts import ModelFacts
+from psdbatch.models.facts import ModelFacts, source_digest
 
 FACTS_VERSION = 2
 """Part of what a description is kept under: raise it when it says something new."""
@@ -93,13 +93,8 @@ def keep_model(facts: ModelFacts, directory: CampaignDirectory) -> None:
 def _question(source: ModelSource) -> str:
     """Digest of the source's bytes and of how it is to be read."""
     path = Path(source.path)
-    digest = hashlib.sha256(json.dumps([__version__, FACTS_VERSION, source.input, source.outputs]).encode())
     try:
-        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
-            if file.is_file():
-                digest.update(str(file.relative_to(path)).encode())
-                with file.open("rb") as content:
-                    digest.update(hashlib.file_digest(content, "sha256").digest())
+        asked = [__version__, FACTS_VERSION, source.input, source.outputs, source_digest(path)]
     except OSError as error:
         raise ModelError(f"{path}: the model cannot be read: {error.strerror or error}") from error
-    return digest.hexdigest()[:32]
+    return hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:32]

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from psdbatch.config import ModelSource
 from psdbatch.errors import ModelError
-from psdbatch.models.facts import ModelFacts
-from psdbatch.models.freezing import freeze_source, source_digest
+from psdbatch.models.facts import ModelFacts, source_digest
+from psdbatch.models.freezing import freeze_source
 from psdbatch.models.frozen import describe_graph
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -104,3 +105,14 @@ class ModelFacts:
     def write(self, path: Path) -> None:
         """Write ``model.json``."""
         path.write_text(json.dumps(self.to_json(), indent=1))
+
+
+def source_digest(source: Path) -> str:
+    """SHA-256 of a file, or of the names and bytes of all files of a directory."""
+    digest = hashlib.sha256()
+    for file in sorted(source.rglob("*")) if source.is_dir() else [source]:
+        if file.is_file():
+            if source.is_dir():
+                digest.update(f"{file.relative_to(source)}\0{file.stat().st_size}\0".encode())
+            digest.update(file.read_bytes())
+    return digest.hexdigest()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Sequence
@@ -71,17 +70,6 @@ def freeze(model: Any, path: Path) -> None:
     function = tf.function(lambda signal: model(signal, training=False), input_signature=[signature])
     sequential = isinstance(model, tf.keras.Sequential)  # Keras 3 does not name the outputs of these
     _write(function.get_concrete_function(), path, [model.layers[-1].name] if sequential else model.output_names)
-
-
-def source_digest(source: Path) -> str:
-    """SHA-256 of a file, or of the names and bytes of all files of a directory."""
-    digest = hashlib.sha256()
-    for file in sorted(source.rglob("*")) if source.is_dir() else [source]:
-        if file.is_file():
-            if source.is_dir():
-                digest.update(f"{file.relative_to(source)}\0{file.stat().st_size}\0".encode())
-            digest.update(file.read_bytes())
-    return digest.hexdigest()
 
 
 def _freeze_saved_model(source: Path, path: Path) -> None:
