@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import tomli_w
 
-from psdbatch.config import CampaignConfig, read_config, validated
+from psdbatch.config import CampaignConfig, CoordinatorJob, WorkerGroup, read_config, validated
 from psdbatch.errors import ConfigurationError
 
 LEAST = {"campaign": "out", "input": {"files": ["data/*.mfm"]}, "model": {"path": "psd.pb"}}
@@ -57,6 +57,14 @@ def test_units_are_read_and_written_back(tmp_path: Path) -> None:
         ({"processing": {"block": 0}}, "'processing.block'"),
         ({"signals": {"polarity": "up"}}, "'signals.polarity'"),
         ({"input": {}}, "'input.files' is missing"),
+        ({"cluster": {"kind": "slurm"}}, "needs at least one worker group"),
+        ({"cluster": {"workers": [{"name": "v100"}]}}, "kind = 'local' has no worker groups"),
+        ({"cluster": {"kind": "sge", "workers": [{"name": "a"}, {"name": "a"}]}}, "two worker groups are named 'a'"),
+        (
+            {"cluster": {"kind": "sge", "workers": [{"name": "a"}, {"name": "b", "quueue": "x"}]}},
+            "unknown key 'cluster.workers[2].quueue'; did you mean 'queue'?",
+        ),
+        ({"cluster": {"kind": "sge", "workers": [{"name": "a-b"}]}}, "'cluster.workers[1].name'"),
     ],
 )
 def test_what_is_wrong_is_named_with_file_and_key(tmp_path: Path, sections: dict[str, object], said: str) -> None:
@@ -74,3 +82,6 @@ def test_every_key_of_the_documentation_exists_and_every_key_is_documented() -> 
         annotation = field.annotation
         for key in getattr(annotation, "model_fields", {}):
             assert f"`{key}`" in text, f"{section}.{key}"
+    for job in (WorkerGroup, CoordinatorJob):
+        for key in job.model_fields:
+            assert f"`{key}`" in text, f"{job.__name__}.{key}"

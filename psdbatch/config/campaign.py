@@ -1,25 +1,17 @@
-"""``campaign.toml`` as typed models: every key, its unit, its default and its meaning."""
+"""``campaign.toml``: the question a campaign answers, and how its work is cut."""
 
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
+from psdbatch.config.cluster import Cluster, WorkerGroup
+from psdbatch.config.section import Section, validated
 from psdbatch.errors import ConfigurationError
-from psdbatch.units import Bytes, Nanoseconds, Seconds
-from psdbatch.wording import nearest
-
-Model = TypeVar("Model", bound=BaseModel)
-
-
-class Section(BaseModel):
-    """Base of all configuration sections: unknown keys are refused, values do not change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+from psdbatch.units import Nanoseconds, Seconds
 
 
 class Input(Section):
@@ -150,25 +142,6 @@ class Results(Section):
     )
 
 
-class Cluster(Section):
-    """``[cluster]``: where the work runs."""
-
-    kind: Literal["local"] = "local"
-    processes: int | None = Field(
-        None, ge=1, description="worker processes; default: one (its threads share the model and scale)"
-    )
-    threads: int | None = Field(
-        None, ge=1, description="blocks a worker process treats at a time; default: its share of the cores"
-    )
-    memory: Bytes | None = Field(
-        None, description="memory limit of a worker process; default: its share of the machine's"
-    )
-    dashboard: str = Field(
-        "127.0.0.1:8787",
-        description="address of the Dask dashboard; another port is taken if it is in use; '' for none",
-    )
-
-
 class CampaignConfig(Section):
     """A whole ``campaign.toml``."""
 
@@ -184,22 +157,6 @@ class CampaignConfig(Section):
     processing: Processing = Processing()
     results: Results = Results()
     cluster: Cluster = Cluster()
-
-
-def validated(model: type[Model], values: Mapping[str, Any], where: str) -> Model:
-    """``model(**values)``, with errors that name ``where``, the key and the nearest known one.
-
-    Raises
-    ------
-    ConfigurationError
-        A key is unknown or missing, or a value is of the wrong kind.
-    """
-    try:
-        return model.model_validate(dict(values))
-    except ValidationError as error:
-        raise ConfigurationError(
-            "\n".join(f"{where}: {_explain(model, problem)}" for problem in error.errors())
-        ) from None
 
 
 def read_config(path: Path) -> CampaignConfig:
@@ -225,25 +182,14 @@ def read_config(path: Path) -> CampaignConfig:
                 update={"files": tuple(str(base / pattern) for pattern in config.input.files)}
             ),
             "model": config.model.model_copy(update={"path": str(base / config.model.path)}),
+            "cluster": config.cluster.model_copy(
+                update={"workers": tuple(_with_image(group, base) for group in config.cluster.workers)}
+            ),
         }
     )
 
 
-def _explain(model: type[BaseModel], problem: Any) -> str:
-    location = [part for part in problem["loc"] if isinstance(part, str)]
-    name = ".".join(location)
-    if problem["type"] == "extra_forbidden":
-        return f"unknown key '{name}'{nearest(location[-1], _keys(model, location[:-1]))}"
-    if problem["type"] == "missing":
-        return f"'{name}' is missing"
-    message = problem["msg"].removeprefix("Value error, ")
-    return f"'{name}': {message}, got {problem['input']!r}" if name else message
-
-
-def _keys(model: type[BaseModel], location: list[str]) -> list[str]:
-    for part in location:
-        annotation = model.model_fields[part].annotation
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
-            return []
-        model = annotation
-    return list(model.model_fields)
+def _with_image(group: WorkerGroup, base: Path) -> WorkerGroup:
+    if group.image is None or "://" in group.image:  # docker://..., library://...: not a path
+        return group
+    return group.model_copy(update={"image": str(base / group.image)})

@@ -1,0 +1,36 @@
+"""Configuration files as typed models: every key, its unit, its default and its meaning."""
+
+from psdbatch.config.campaign import (
+    Alignment,
+    CampaignConfig,
+    Charge,
+    Input,
+    ModelSource,
+    PileUp,
+    Preparation,
+    Processing,
+    Results,
+    SignalShape,
+    read_config,
+)
+from psdbatch.config.cluster import Cluster, CoordinatorJob, WorkerGroup
+from psdbatch.config.section import Section, validated
+
+__all__ = [
+    "Alignment",
+    "CampaignConfig",
+    "Charge",
+    "Cluster",
+    "CoordinatorJob",
+    "Input",
+    "ModelSource",
+    "PileUp",
+    "Preparation",
+    "Processing",
+    "Results",
+    "Section",
+    "SignalShape",
+    "WorkerGroup",
+    "read_config",
+    "validated",
+]

@@ -1,0 +1,65 @@
+"""The base of all sections, and errors that name the key and the nearest known one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar, get_args
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from psdbatch.errors import ConfigurationError
+from psdbatch.wording import nearest
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class Section(BaseModel):
+    """Base of all configuration sections: unknown keys are refused, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def validated(model: type[Model], values: Mapping[str, Any], where: str) -> Model:
+    """``model(**values)``, with errors that name ``where``, the key and the nearest known one.
+
+    Raises
+    ------
+    ConfigurationError
+        A key is unknown or missing, or a value is of the wrong kind.
+    """
+    try:
+        return model.model_validate(dict(values))
+    except ValidationError as error:
+        raise ConfigurationError(
+            "\n".join(f"{where}: {_explain(model, problem)}" for problem in error.errors())
+        ) from None
+
+
+def _explain(model: type[BaseModel], problem: Any) -> str:
+    location = problem["loc"]
+    name = "".join(f"[{part + 1}]" if isinstance(part, int) else f".{part}" for part in location).removeprefix(".")
+    if problem["type"] == "extra_forbidden":
+        return f"unknown key '{name}'{nearest(location[-1], _keys(model, location[:-1]))}"
+    if problem["type"] == "missing":
+        return f"'{name}' is missing"
+    message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "value_error" and isinstance(problem["input"], dict):  # about several keys at once
+        return f"'{name}': {message}" if name else message
+    return f"'{name}': {message}, got {problem['input']!r}" if name else message
+
+
+def _keys(model: type[BaseModel], location: tuple[str | int, ...]) -> list[str]:
+    """Keys of the section at ``location``; a table in a list of tables is a section like any other."""
+    for part in location:
+        if isinstance(part, int):
+            continue
+        annotation: Any = model.model_fields[part].annotation
+        sections = [kind for kind in (annotation, *get_args(annotation)) if _is_section(kind)]
+        if not sections:
+            return []
+        model = sections[0]
+    return list(model.model_fields)
+
+
+def _is_section(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
