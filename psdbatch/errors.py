@@ -68,3 +68,11 @@ class StorageError(PsdbatchError, OSError):
     def __init__(self, message: str, lasting: bool = False) -> None:
         super().__init__(message)
         self.lasting = lasting
+
+
+class ClusterError(PsdbatchError, RuntimeError):
+    """The workers cannot be had: a batch system refuses the jobs, or every worker is refused."""
+
+
+class NoTimeLeft(PsdbatchError, TimeoutError):
+    """A block was not started, because the worker's job would be killed before the block's end; nobody's failure."""
