@@ -76,3 +76,11 @@ class ClusterError(PsdbatchError, RuntimeError):
 
 class NoTimeLeft(PsdbatchError, TimeoutError):
     """A block was not started, because the worker's job would be killed before the block's end; nobody's failure."""
+
+
+class BatchSystemError(PsdbatchError, RuntimeError):
+    """A batch system refuses what it is asked for, or its commands are not there; the message carries its own words."""
+
+
+class BatchSystemBusyError(BatchSystemError):
+    """A batch system gave no answer this time.  Nothing follows from that about its jobs; ask again later."""
