@@ -2,8 +2,9 @@
 PYTHON ?= python3.11
 VENV ?= .venv
 BIN := $(VENV)/bin
+KIND ?= cpu
 
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test lint bench image clean
 
 help:  ## show the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
@@ -29,6 +30,9 @@ lint: $(VENV)/.installed
 bench: $(VENV)/.installed  ## the benchmarks, as tables
 	$(BIN)/python -m pip install --quiet --editable '.[benchmark]'
 	$(BIN)/python -m benchmarks
+
+image: $(VENV)/.installed  ## the image of workers: KIND=cpu, v100 or k80
+	$(BIN)/python singularity/build.py --kind $(KIND) $(IMAGE_ARGS)
 
 clean:  ## remove what the targets above made
 	rm -rf $(VENV) demo build dist
