@@ -100,6 +100,8 @@ def debian_base(directory: Path, mirror: str | None) -> Path:
     packages = "--include=python3-venv,ca-certificates"
     command = ["debootstrap", "--variant=minbase", packages, SUITE, partial, *filter(None, [mirror or _apt_mirror()])]
     _run(f"Debian {SUITE} base", command, quiet=True)
+    shutil.rmtree(partial / "dev")  # Apptainer brings the machine's own, and could not copy these without full rights
+    (partial / "dev").mkdir()
     partial.rename(base)
     return base
 
