@@ -55,6 +55,10 @@ class ChangedError(CampaignError):
     """Configuration, model or input files are not what the campaign was planned with."""
 
 
+class WorkerRefused(CampaignError):
+    """A worker may not take part: it gives other answers, runs other versions, or lacks its GPU."""
+
+
 class ReadError(PsdbatchError, OSError):
     """Reading an acquisition file failed for a reason that may pass: network, node, file system."""
 
@@ -74,7 +78,7 @@ class ClusterError(PsdbatchError, RuntimeError):
     """The workers cannot be had: a batch system refuses the jobs, or every worker is refused."""
 
 
-class NoTimeLeft(PsdbatchError, TimeoutError):
+class NoTimeLeftError(PsdbatchError, TimeoutError):
     """A block was not started, because the worker's job would be killed before the block's end; nobody's failure."""
 
 

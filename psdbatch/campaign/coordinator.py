@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import logging
+import re
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-from distributed import Client
 
 from psdbatch.campaign.commit import CommitRecord, quarantine
 from psdbatch.campaign.directory import BlockName, CampaignDirectory
 from psdbatch.campaign.dispatch import Dispatcher
-from psdbatch.campaign.failures import Verdict
 from psdbatch.campaign.finalise import Summary, finalise
 from psdbatch.campaign.journal import Journal
 from psdbatch.campaign.plan import Plan, chains
 from psdbatch.campaign.prepare import Campaign
 from psdbatch.campaign.process import COMMITS, BlockTask, block_task
-from psdbatch.cluster.local import local_cluster, workers_of
-from psdbatch.cluster.nanny import DEATHS
+from psdbatch.campaign.witness import Witness
+from psdbatch.cluster.farm import open_farm
+from psdbatch.cluster.jobs import JobSheet
+from psdbatch.cluster.walltime import MARGIN
 from psdbatch.monitor.progress import Progress
-
-logger = logging.getLogger(__name__)
 
 QUARANTINED = "the block was given up"
 
@@ -49,37 +46,68 @@ def run_campaign(campaign: Campaign, progress: Progress) -> Summary:
     left = sum(len(chain) for _, chain in chains(campaign.plan, committed))
     journal.write("started", fingerprint=campaign.plan.fingerprint, blocks=campaign.plan.count_blocks(), left=left)
     started = time.time()
+    used: dict[str, Any] = {}
     try:
         if left:
-            _process(campaign, committed, journal, progress)
+            used = _process(campaign, committed, journal, progress)
     except BaseException as error:
         journal.write("stopped", reason=f"{type(error).__name__}: {error}")
         raise
     processed = campaign.plan.signals - campaign.plan.count_signals(committed)
-    summary = finalise(campaign.directory, campaign.plan, processed, time.time() - started)
+    summary = finalise(campaign.directory, campaign.plan, processed, time.time() - started, used)
     journal.write("finished", **summary.facts())
     return summary
 
 
-def _process(campaign: Campaign, committed: set[BlockName], journal: Journal, progress: Progress) -> None:
-    plan, directory = campaign.plan, campaign.directory
+def _process(campaign: Campaign, committed: set[BlockName], journal: Journal, progress: Progress) -> dict[str, Any]:
+    """Treat all blocks that have no commit; what the worker groups used for it, by group."""
+    plan, directory, config = campaign.plan, campaign.directory, campaign.config
     progress.begin(plan.signals, plan.count_signals(committed))
-    with local_cluster(campaign.config.cluster, directory.logs) as client, progress:
-        progress.address(client.dashboard_link if campaign.config.cluster.dashboard else None)
-        watcher = Witness(journal, progress)
+    witness = Witness(journal, progress, left=plan.count_blocks() - len(committed))
+    with open_farm(config.cluster, job_sheet(campaign), directory.certificates, witness) as farm, progress:
+        witness.farm = farm
+        progress.address(farm.client.dashboard_link if config.cluster.dashboard else None)
+        progress.workers = farm.describe
+        farm.client.subscribe_topic(COMMITS, lambda event: witness.announced(event[1]))
         dispatcher = Dispatcher(
-            client=client,
-            threads=lambda: _threads(client, campaign),
-            attempts=campaign.config.processing.attempts,
-            backoff=campaign.config.processing.backoff,
-            watcher=watcher,
-            quarantine=lambda task, failures: give_up(directory, plan, task, failures, watcher),
+            client=farm.client,
+            threads=farm.threads,
+            attempts=config.processing.attempts,
+            backoff=config.processing.backoff,
+            watcher=witness,
+            quarantine=lambda task, failures: give_up(directory, plan, task, failures, witness),
+            death_of=farm.deaths.of,
+            pulse=lambda: farm.pulse(witness.left),
         )
-        client.subscribe_topic(COMMITS, lambda event: watcher.announced(event[1]))
-        client.subscribe_topic(DEATHS, lambda event: note_death(event, dispatcher.deaths, journal))
         left_over = dispatcher.run(_tasks(directory, plan, committed))
+        used = farm.use()
     if left_over:
         journal.write("left over", blocks=[str(block.name) for task in left_over for block in task.blocks][:1000])
+    return used
+
+
+def job_sheet(campaign: Campaign) -> JobSheet:
+    """What all worker jobs of a campaign have in common."""
+    directory, cluster = campaign.directory, campaign.config.cluster
+    tls = ("--tls", str(directory.certificates)) if cluster.encrypted else ()
+    inputs = {str(Path(file.path).parent) for run in campaign.plan.runs for file in run.files}
+    return JobSheet(
+        program="psdbatch.campaign.worker",
+        logs=directory.logs,
+        label="psd-" + re.sub(r"[^A-Za-z0-9_.]", "_", directory.path.name),
+        arguments=("--campaign", str(directory.path), "--timeout", f"{cluster.worker_timeout:g}s", *tls),
+        environment={MARGIN: f"{cluster.margin:g}"},
+        binds=tuple(outermost({str(directory.path), *inputs})),
+    )
+
+
+def outermost(paths: Iterable[str]) -> list[str]:
+    """Those of the directories that lie in no other one: what an image must be shown."""
+    chosen: list[str] = []
+    for path in sorted(set(paths)):
+        if not chosen or not Path(path).is_relative_to(chosen[-1]):
+            chosen.append(path)
+    return chosen
 
 
 def _tasks(directory: CampaignDirectory, plan: Plan, committed: set[BlockName]) -> Iterator[BlockTask]:
@@ -87,14 +115,8 @@ def _tasks(directory: CampaignDirectory, plan: Plan, committed: set[BlockName]) 
         yield block_task(directory, plan, run, chain)
 
 
-def _threads(client: Client, campaign: Campaign) -> int:
-    workers = client.scheduler_info(n_workers=-1)["workers"].values()
-    processes, threads = workers_of(campaign.config.cluster)
-    return sum(worker["nthreads"] for worker in workers) or processes * threads
-
-
 def give_up(
-    directory: CampaignDirectory, plan: Plan, task: BlockTask, failures: list[str], watcher: Witness
+    directory: CampaignDirectory, plan: Plan, task: BlockTask, failures: list[str], witness: Witness
 ) -> BlockTask | None:
     """Commit the block that failed without answers, so that the campaign ends and says what is missing.
 
@@ -114,7 +136,7 @@ def give_up(
         refusals=({"first": block.first, "signals": block.signals, "reason": failures[-1]},),
         quarantine="; ".join(dict.fromkeys(failures)),
     )
-    watcher.committed(record)
+    witness.committed(record)
     if not left[1:]:
         return None
     return replace(
@@ -122,42 +144,6 @@ def give_up(
         blocks=tuple(task.blocks[number] for number in left[1:]),
         identities=tuple(task.identities[number] for number in left[1:]),
     )
-
-
-def note_death(event: tuple[float, Any], deaths: dict[str, str], journal: Journal) -> None:
-    """Keep the reason that a nanny reported, for whoever asks how a task's worker died."""
-    facts = event[1]
-    deaths[facts["worker"]] = facts["reason"]
-    journal.write("worker died", **facts)
-
-
-@dataclass
-class Witness:
-    """Tells journal and progress what the dispatcher sees."""
-
-    journal: Journal
-    progress: Progress
-    known: set[BlockName] = field(default_factory=set)
-
-    def announced(self, news: Mapping[str, Any]) -> None:
-        """A block of a long chain is finished; its task goes on and reports it again at its end."""
-        self.known.add(BlockName(news["run"], news["block"]))
-        self.progress.advance(news["signals"], news["written"])
-
-    def committed(self, record: CommitRecord) -> None:
-        """A block is finished; the progress of one already announced is not counted again."""
-        if record.quarantine:
-            self.journal.write("quarantined", block=str(record.name), reason=record.quarantine)
-        if record.name in self.known:
-            self.known.discard(record.name)
-        else:
-            self.progress.advance(record.signals, record.written)
-
-    def failed(self, task: BlockTask, worker: str | None, reason: str, verdict: Verdict) -> None:
-        blocks = [str(block.name) for block in task.blocks]
-        self.journal.write("failed", blocks=blocks, worker=worker, reason=reason, verdict=str(verdict))
-        logger.warning("blocks %s failed (%s): %s", blocks, verdict, reason)
-        self.progress.failed(reason)
 
 
 def release_quarantined(directory: CampaignDirectory) -> list[BlockName]:

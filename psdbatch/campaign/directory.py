@@ -53,6 +53,11 @@ class CampaignDirectory:
         return self.path / "tuning"
 
     @property
+    def golden(self) -> Path:
+        """Answers to some signals that every worker must agree with."""
+        return self.path / "golden"
+
+    @property
     def commits(self) -> Path:
         """The ledger: one record per finished block."""
         return self.path / "commits"
@@ -76,6 +81,21 @@ class CampaignDirectory:
     def logs(self) -> Path:
         """Logs of coordinator and workers."""
         return self.path / "logs"
+
+    @property
+    def certificates(self) -> Path:
+        """This start's certificate, for the owner alone; there while a coordinator on a batch system runs."""
+        return self.path / "certificates"
+
+    @property
+    def coordinators(self) -> Path:
+        """Who coordinates the campaign: one small file, numbered; see :mod:`psdbatch.campaign.lock`."""
+        return self.path / "coordinators"
+
+    @property
+    def coordinator_script(self) -> Path:
+        """The coordinator's own job, as submitted."""
+        return self.path / "coordinator.sh"
 
     @property
     def summary(self) -> Path:

@@ -1,7 +1,8 @@
 """Hand blocks to workers: a bounded window, retries with pauses, quarantine.
 
 The scheduler never sees more than a few tasks per worker thread, so a million blocks cost no more memory than a
-thousand, fast workers take more of them, and a dead worker loses few.
+thousand.  A task waits at the scheduler, not at a worker, and goes to the first thread that is free: fast workers take
+more of them, a slow one holds nothing up, and a dead or paused one has only what it was doing.
 """
 
 from __future__ import annotations
@@ -11,20 +12,30 @@ import itertools
 import queue
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from dask.task_spec import Task
 from distributed import Client, Future
 
 from psdbatch.campaign.commit import CommitRecord
 from psdbatch.campaign.failures import Troubles, Verdict
 from psdbatch.campaign.process import BlockTask, process_blocks
+from psdbatch.cluster.deaths import Death
 
 WINDOW = 2
-"""Tasks in flight per worker thread: one that runs and one that waits for it."""
+"""Tasks in flight per worker thread: one that runs and one that waits for it at the scheduler."""
 
-_DEATH_NEWS = 5.0  # seconds that the reason of a worker's death may take to arrive
+SUBMITTED_TOGETHER = 100
+"""Tasks in one message to the scheduler: enough that a message costs little per task, few enough to start at once."""
+
+_COUNT_AGAIN = 1.0  # seconds after which the worker threads are counted anew: a question to the scheduler
+_DEATH_NEWS = 20.0  # seconds that the reason of a worker's death may take to arrive: a batch system is asked for it
+
+
+Key = tuple[str, str]
+"""Key of a task at the scheduler: the pass, by which the dashboard groups tasks, and the task's name."""
 
 
 class Watcher(Protocol):
@@ -45,6 +56,17 @@ class _Waiting:
     troubles: Troubles = field(compare=False)
 
 
+@dataclass(frozen=True)
+class _Bereaved:
+    """A task whose worker died, until it is known how."""
+
+    task: BlockTask
+    troubles: Troubles
+    error: BaseException
+    worker: str
+    until: float
+
+
 @dataclass
 class Dispatcher:
     """Brings all tasks to an end, whatever happens to single ones.
@@ -63,8 +85,10 @@ class Dispatcher:
         Called with a task and its failures to give up the block that failed; returns the task's blocks behind it.
     work
         What a worker does with a task.
-    deaths
-        Reasons of workers' deaths by address, filled as the news arrive.
+    death_of
+        How the worker at an address died, once that is known.
+    pulse
+        Called at least once a second while there is work; may raise to end it.
     """
 
     client: Client
@@ -74,15 +98,18 @@ class Dispatcher:
     watcher: Watcher
     quarantine: Callable[[BlockTask, list[str]], BlockTask | None]
     work: Callable[[BlockTask], list[CommitRecord]] = process_blocks
-    deaths: dict[str, str] = field(default_factory=dict)
+    death_of: Callable[[str], Death | None] = lambda worker: None
+    pulse: Callable[[], object] = lambda: None
 
     def __post_init__(self) -> None:
         self._done: queue.SimpleQueue[Future] = queue.SimpleQueue()
-        self._running: dict[str, tuple[Future, BlockTask, Troubles]] = {}
+        self._running: dict[Key, tuple[Future, BlockTask, Troubles]] = {}
         self._paused: list[_Waiting] = []
         self._alone: list[_Waiting] = []
+        self._bereaved: list[_Bereaved] = []
         self._counter = itertools.count()
-        self._pass = uuid.uuid4().hex[:6]
+        self._group = f"process-{uuid.uuid4().hex[:8]}"
+        self._window = (0, 0.0)
 
     def run(self, tasks: Iterator[BlockTask]) -> list[BlockTask]:
         """Process ``tasks``; return those left over after all attempts.
@@ -95,9 +122,11 @@ class Dispatcher:
         left_over: list[BlockTask] = []
         try:
             while self._refill(tasks):
-                future = self._next_done()
-                if future is not None:
-                    left_over += self._settle(future)
+                self.pulse()
+                done = self._next_done()
+                for future, records in zip(done, self._gather(done), strict=True):
+                    left_over += self._settle(future, records)
+                left_over += self._judge_deaths()
         finally:
             for future, _, _ in self._running.values():
                 future.cancel()
@@ -105,51 +134,84 @@ class Dispatcher:
 
     def _refill(self, tasks: Iterator[BlockTask]) -> bool:
         """Fill the window; whether anything is left to wait for."""
-        window = max(1, WINDOW * self.threads())
-        while len(self._running) < window:
-            waiting = self._next_task(tasks)
-            if waiting is None:
+        while room := self._room():
+            ready = list(itertools.islice(self._ready(tasks), min(room, SUBMITTED_TOGETHER)))
+            if not ready and self._alone and not self._running and not self._paused and not self._bereaved:
+                ready = [self._alone.pop()]
+            if not ready:
                 break
-            self._submit(waiting.task, waiting.troubles)
-            if waiting.troubles.deaths:
-                break  # it runs alone
-        return bool(self._running or self._paused or self._alone)
+            self._submit(ready)
+        return bool(self._running or self._paused or self._alone or self._bereaved)
 
-    def _next_task(self, tasks: Iterator[BlockTask]) -> _Waiting | None:
-        if any(troubles.deaths for _, _, troubles in self._running.values()):
-            return None
-        if self._paused and self._paused[0].due <= time.monotonic():
-            return heapq.heappop(self._paused)
-        task = next(tasks, None)
-        if task is not None:
-            return _Waiting(0.0, next(self._counter), task, Troubles())
-        if self._alone and not self._running and not self._paused:
-            return self._alone.pop()
-        return None
+    def _room(self) -> int:
+        """How many tasks more may be in flight; none beside one that runs alone."""
+        if len(self._running) == 1 and any(troubles.deaths for _, _, troubles in self._running.values()):
+            return 0
+        window, counted = self._window
+        if time.monotonic() - counted > _COUNT_AGAIN:
+            window = max(1, WINDOW * self.threads())
+            self._window = window, time.monotonic()
+        return max(0, window - len(self._running))
 
-    def _submit(self, task: BlockTask, troubles: Troubles) -> None:
-        # The scheduler forgets no key that somebody still asks for, so a second pass needs keys of its own.
-        key = f"{task_name(task, len(troubles.failures))}-{self._pass}"
-        future = self.client.submit(self.work, task, key=key, pure=False)
-        self._running[future.key] = (future, task, troubles)
-        future.add_done_callback(self._done.put)
+    def _ready(self, tasks: Iterator[BlockTask]) -> Iterator[_Waiting]:
+        """What may run beside others: tasks whose pause is over, then new ones."""
+        while True:
+            if self._paused and self._paused[0].due <= time.monotonic():
+                yield heapq.heappop(self._paused)
+            elif (task := next(tasks, None)) is not None:
+                yield _Waiting(0.0, next(self._counter), task, Troubles())
+            else:
+                return
 
-    def _next_done(self) -> Future | None:
+    def _submit(self, ready: Sequence[_Waiting]) -> None:
+        # Dask keeps at the scheduler what it takes for a source of data, and assigns everything else ahead to workers.
+        # It would come to think so of a large group of tasks; that it is told makes it true from the first one on.
+        graph = {
+            key: Task(key, self.work, waiting.task, _data_producer=True)
+            for waiting in ready
+            for key in [self._key(waiting)]
+        }
+        # Without a timeout of its own every message would be put in the same order again: first come, first served.
+        futures = self.client.get(graph, list(graph), sync=False, fifo_timeout=0)
+        for future, waiting in zip(futures, ready, strict=True):
+            self._running[future.key] = (future, waiting.task, waiting.troubles)
+            future.add_done_callback(self._done.put)
+
+    def _key(self, waiting: _Waiting) -> Key:
+        # The scheduler forgets no key that somebody still asks for, so attempts and passes need keys of their own.
+        return self._group, task_name(waiting.task, len(waiting.troubles.failures) + waiting.troubles.moves)
+
+    def _next_done(self) -> list[Future]:
+        """All tasks that have come to an end; waits a moment for the first one."""
         pause = self._paused[0].due - time.monotonic() if self._paused else 1.0
         if pause <= 0 and self._running:  # what is due waits for room, which only a finished task makes
             pause = 1.0
+        done: list[Future] = []
         try:
-            return self._done.get(timeout=min(max(pause, 0.0), 1.0) + 0.001)
+            done.append(self._done.get(timeout=min(max(pause, 0.0), 1.0) + 0.001))
+            while True:
+                done.append(self._done.get_nowait())
         except queue.Empty:
-            return None
+            return done
 
-    def _settle(self, future: Future) -> list[BlockTask]:
+    def _gather(self, done: Sequence[Future]) -> list[list[CommitRecord] | None]:
+        """Results of the tasks that succeeded, fetched together; None where there is none."""
+        finished = {number: future for number, future in enumerate(done) if future.status == "finished"}
+        try:
+            results = self.client.gather(finished, errors="skip") if finished else {}
+        except Exception:  # one by one they say whose it was
+            results = {}
+        return [results.get(number) for number in range(len(done))]
+
+    def _settle(self, future: Future, records: list[CommitRecord] | None) -> list[BlockTask]:
         """Take note of a finished task; returned if it is left over."""
         _, task, troubles = self._running.pop(future.key)
         error: BaseException | None = None
         try:
-            if future.status in ("finished", "error"):
-                for record in future.result():
+            if records is None and future.status in ("finished", "error"):
+                records = future.result()
+            if records is not None:
+                for record in records:
                     self.watcher.committed(record)
                 return []
         except Exception as failure:  # the task's, or the worker died before it could be asked
@@ -157,10 +219,31 @@ class Dispatcher:
         if error is None:  # cancelled, or lost with the scheduler's connection: nobody's failure
             error = OSError("the task was cancelled")
         worker = _last_worker(error)
-        verdict = troubles.judge(error, self.attempts)
         if worker is not None:
-            troubles.failures[-1] = self._how_it_died(worker)
-        self.watcher.failed(task, worker, troubles.failures[-1], verdict)
+            self._bereaved.append(_Bereaved(task, troubles, error, worker, time.monotonic() + _DEATH_NEWS))
+            return []
+        return self._act(task, troubles, error, None, None)
+
+    def _judge_deaths(self) -> list[BlockTask]:
+        """Judge the tasks of dead workers as far as it is known how these died; those left over."""
+        left_over: list[BlockTask] = []
+        waiting: list[_Bereaved] = []
+        for entry in self._bereaved:
+            death = self.death_of(entry.worker)
+            if death is None and time.monotonic() < entry.until:
+                waiting.append(entry)
+                continue
+            death = death or Death("no reason became known")
+            left_over += self._act(entry.task, entry.troubles, entry.error, entry.worker, death)
+        self._bereaved = waiting
+        return left_over
+
+    def _act(
+        self, task: BlockTask, troubles: Troubles, error: BaseException, worker: str | None, death: Death | None
+    ) -> list[BlockTask]:
+        """Do what a failure asks for; the task, if it is left over."""
+        verdict = troubles.judge(error, self.attempts, death)
+        self.watcher.failed(task, worker, troubles.last, verdict)
         if verdict is Verdict.STOP:
             raise error
         if verdict is Verdict.QUARANTINE:
@@ -169,21 +252,15 @@ class Dispatcher:
                 heapq.heappush(self._paused, _Waiting(0.0, next(self._counter), rest, Troubles()))
         elif verdict is Verdict.RETRY_ALONE:
             self._alone.append(_Waiting(0.0, next(self._counter), task, troubles))
-        elif verdict is Verdict.RETRY:
-            due = time.monotonic() + self.backoff * 2 ** (len(troubles.failures) - 1)
-            heapq.heappush(self._paused, _Waiting(due, next(self._counter), task, troubles))
+        elif verdict in (Verdict.RETRY, Verdict.AGAIN):
+            pause = self.backoff * 2 ** (len(troubles.failures) - 1) if verdict is Verdict.RETRY else 0.0
+            heapq.heappush(self._paused, _Waiting(time.monotonic() + pause, next(self._counter), task, troubles))
         return [task] if verdict is Verdict.LEAVE else []
-
-    def _how_it_died(self, worker: str) -> str:
-        end = time.monotonic() + _DEATH_NEWS
-        while worker not in self.deaths and time.monotonic() < end:
-            time.sleep(0.05)
-        return f"the worker died: {self.deaths.get(worker, 'no reason became known')}"
 
 
 def task_name(task: BlockTask, attempt: int) -> str:
-    """Key of a task, as the dashboard shows it: what is done, the run, the first block."""
-    name = f"process {task.run.name}-{task.blocks[0].name.number:06d}"
+    """Name of a task, as the dashboard shows it: the run, the first block, and which attempt from the second one on."""
+    name = f"{task.run.name}-{task.blocks[0].name.number:06d}"
     return f"{name}-attempt-{attempt + 1}" if attempt else name
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from psdbatch.cluster.deaths import Death
 from psdbatch.errors import (
     AcquisitionFileError,
     CampaignError,
     ConfigurationError,
     ModelError,
+    NoTimeLeftError,
     PsdbatchError,
     StorageError,
 )
@@ -23,20 +25,28 @@ class FailureClass(StrEnum):
     PERMANENT = "permanent"  # the bytes: the block is quarantined at once
     FATAL = "fatal"  # the whole campaign is concerned: stop, say why, lose nothing
     UNKNOWN = "unknown"  # a worker died, or a defect: again on other workers, then quarantine
+    INNOCENT = "innocent"  # its worker's job ended or was about to: again, and it does not count
 
 
 class Verdict(StrEnum):
     """What happens to the block."""
 
     RETRY = "retry"
+    AGAIN = "again"  # at once and as often as it takes, within reason
     RETRY_ALONE = "retry alone"  # with no other block in flight, so that a death is its own
     QUARANTINE = "quarantine"
     LEAVE = "leave"  # neither done nor given up: the next start of the campaign tries again
     STOP = "stop"
 
 
+INNOCENT_LIMIT = 20
+"""Times that a task may lose its worker without any fault of its own; more often, its blocks do not fit the jobs."""
+
+
 def classify(error: BaseException) -> FailureClass:
     """Class of the failure that ``error`` reports."""
+    if isinstance(error, NoTimeLeftError):
+        return FailureClass.INNOCENT
     if type(error).__name__ == "KilledWorker":  # by name: distributed is not imported for this
         return FailureClass.UNKNOWN
     if isinstance(error, StorageError):
@@ -56,20 +66,28 @@ def classify(error: BaseException) -> FailureClass:
 class Troubles:
     """What has happened to one task so far.
 
-    ``deaths`` counts the workers that died with the task on them: perhaps its doing, perhaps another one's.
+    ``deaths`` counts the workers that died with the task on them: perhaps its doing, perhaps another one's.  ``moves``
+    counts those that it lost through no fault of its own, ``last`` is the reason of the newest trouble.
     """
 
     failures: list[str] = field(default_factory=list)
     deaths: int = 0
+    moves: int = 0
+    last: str = ""
 
-    def judge(self, error: BaseException, attempts: int) -> Verdict:
-        """Note the failure and decide; ``attempts`` are allowed.
+    def judge(self, error: BaseException, attempts: int, death: Death | None = None) -> Verdict:
+        """Note the failure and decide; ``attempts`` are allowed, ``death`` tells how the worker died if it did.
 
         A death proves nothing while other tasks ran on the worker, so after the first one the task runs alone: a
         task that is quarantined for deaths has killed a worker that it had to itself.
         """
-        kind = classify(error)
-        self.failures.append(describe(error))
+        kind = FailureClass.INNOCENT if death is not None and death.innocent else classify(error)
+        reason = describe(error) if death is None else f"the worker died: {death.reason}"
+        self.last = reason
+        if kind is FailureClass.INNOCENT:
+            self.moves += 1
+            return Verdict.AGAIN if self.moves < INNOCENT_LIMIT else Verdict.LEAVE
+        self.failures.append(reason)
         if kind is FailureClass.FATAL:
             return Verdict.STOP
         if kind is FailureClass.PERMANENT:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from psdbatch.campaign import files
@@ -38,6 +38,8 @@ class Summary:
         Largest resident memory of a worker process (bytes).
     processed, elapsed
         Signals that this pass was left to do, and its wall time (s).
+    groups
+        What each worker group used in this pass: jobs, seconds of workers, seconds thrown away, blocks, signals.
     """
 
     signals: int
@@ -54,6 +56,7 @@ class Summary:
     peak_memory: int
     processed: int
     elapsed: float
+    groups: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def exit_code(self) -> ExitCode:
@@ -77,7 +80,13 @@ def records(directory: CampaignDirectory, plan: Plan) -> Iterator[CommitRecord]:
                 yield CommitRecord.read(directory.record(name))
 
 
-def finalise(directory: CampaignDirectory, plan: Plan, processed: int = 0, elapsed: float = 0.0) -> Summary:
+def finalise(
+    directory: CampaignDirectory,
+    plan: Plan,
+    processed: int = 0,
+    elapsed: float = 0.0,
+    groups: Mapping[str, dict[str, Any]] | None = None,
+) -> Summary:
     """Finish renames that somebody left undone, gather metadata, write their checksums and ``summary.json``.
 
     Raises
@@ -92,7 +101,7 @@ def finalise(directory: CampaignDirectory, plan: Plan, processed: int = 0, elaps
                 publish(directory, record)
             yield record
 
-    summary = summarise(plan, settled(), processed, elapsed)
+    summary = replace(summarise(plan, settled(), processed, elapsed), groups=dict(groups or {}))
     _gather_metadata(directory)
     files.replace_durably(directory.summary, json.dumps(summary.facts(), indent=1).encode())
     return summary

@@ -62,7 +62,7 @@ def probe_campaign(campaign: Campaign) -> Probe:
     started = time.monotonic()
     with _throw_away(campaign) as trial:
         tasks = list(_tasks(trial, count))
-        with local_cluster(campaign.config.cluster, trial.directory.logs) as client:
+        with local_cluster(campaign.config.cluster, trial.directory.logs) as (_, client):
             client.run(_warm_up, tasks[0])
             ready = time.monotonic()
             records = [

@@ -24,6 +24,8 @@ from psdbatch.campaign.plan import Block, Plan, PlannedRun
 from psdbatch.campaign.provenance import versions
 from psdbatch.campaign.reading import RunReader
 from psdbatch.campaign.schema import Schema, engine_settings, make_schema
+from psdbatch.cluster.names import GROUP
+from psdbatch.cluster.walltime import this_shift
 from psdbatch.cluster.watchdog import deadline
 from psdbatch.config import CampaignConfig, read_config
 from psdbatch.errors import StorageError
@@ -33,7 +35,7 @@ from psdbatch.results.shards import encode_shard
 from psdbatch.results.store import shard_file
 
 COMMITS = "psdbatch-commit"
-"""Topic of the events that report a finished block of a chain: ``{"run", "block", "signals", "written"}``."""
+"""Topic of the events that report a finished block of a chain: ``{"run", "block", "signals", "written", "report"}``."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,8 @@ def process_blocks(task: BlockTask) -> list[CommitRecord]:
 
     Raises
     ------
+    NoTimeLeftError
+        The worker's job ends too soon for the next block; those before it are committed.
     PsdbatchError
         Said in the user's words, with the block it happened in.
     """
@@ -95,7 +99,10 @@ def process_blocks(task: BlockTask) -> list[CommitRecord]:
             if record.exists():
                 records.append(CommitRecord.read(record))
                 continue
-            with deadline(session.config.processing.time_limit, f"block {block.name}", campaign.logs):
+            with (
+                this_shift().block(str(block.name), block.signals),
+                deadline(session.config.processing.time_limit, f"block {block.name}", campaign.logs),
+            ):
                 records.append(_process(campaign, session, task.run, block, identity, reader, engine, schema))
             if len(task.blocks) > 1:
                 _announce(records[-1])
@@ -109,6 +116,7 @@ def _announce(record: CommitRecord) -> None:
     except ValueError:  # not on a worker
         return
     news = {"run": record.run, "block": record.block, "signals": record.signals, "written": record.written}
+    news["report"] = {key: record.report[key] for key in ("started", "finished", "group")}
     worker.log_event(COMMITS, news)
 
 
@@ -218,6 +226,7 @@ def _report(started: float, result: BlockResult, engine: BatchedEngine) -> dict[
         "finished": round(time.time(), 3),
         "seconds": {stage: round(seconds, 6) for stage, seconds in result.seconds.items()},
         "boards": result.boards,
+        "group": os.environ.get(GROUP, ""),
         "host": socket.gethostname(),
         "pid": os.getpid(),
         "device": engine.device,

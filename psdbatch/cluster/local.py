@@ -12,25 +12,8 @@ import dask
 from distributed import Client, LocalCluster
 
 from psdbatch.cluster.nanny import ReportingNanny
+from psdbatch.cluster.settings import SETTINGS
 from psdbatch.config import Cluster
-
-SETTINGS = {
-    # The coordinator decides about retries; the scheduler must report the first death of a task's worker.
-    "distributed.scheduler.allowed-failures": 0,
-    # Tasks write to disk and return little: nothing to spill, nothing to move between workers.
-    "distributed.scheduler.work-stealing": True,
-    "distributed.worker.memory.target": False,
-    "distributed.worker.memory.spill": False,
-    "distributed.worker.memory.pause": False,
-    "distributed.worker.memory.terminate": 0.95,
-    "distributed.admin.log-format": "%(asctime)s %(name)s %(levelname)s %(message)s",
-    "distributed.nanny.pre-spawn-environ.TF_CPP_MIN_LOG_LEVEL": "3",
-    # Dask makes workers give freed memory back at once, which here means page faults in every batch: half the pace
-    # (docs/design/threads.md).  Batches are all alike, so memory that is kept is used again.
-    "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 1 << 30,
-    "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_THRESHOLD_": 1 << 25,
-    "distributed.scheduler.validate": False,
-}
 
 
 def cores() -> int:
@@ -49,8 +32,8 @@ def workers_of(config: Cluster) -> tuple[int, int]:
 
 
 @contextmanager
-def local_cluster(config: Cluster, logs: Path) -> Iterator[Client]:
-    """Start the workers, yield a client, end them.
+def local_cluster(config: Cluster, logs: Path) -> Iterator[tuple[LocalCluster, Client]]:
+    """Start the workers, yield cluster and client, end them.
 
     Parameters
     ----------
@@ -73,4 +56,4 @@ def local_cluster(config: Cluster, logs: Path) -> Iterator[Client]:
         ) as cluster,
         Client(cluster) as client,
     ):
-        yield client
+        yield cluster, client

@@ -9,10 +9,8 @@ from typing import Any
 
 from distributed import Nanny
 
+from psdbatch.cluster.events import DEATHS
 from psdbatch.cluster.watchdog import EXIT_TIME_LIMIT, death_note
-
-DEATHS = "psdbatch-worker-death"
-"""Topic of the events that report a worker's death: ``{"worker", "pid", "reason"}``."""
 
 
 class ReportingNanny(Nanny):  # type: ignore[misc]

@@ -30,15 +30,15 @@ def temporary_security(directory: Path) -> Iterator[Security]:
     directory.chmod(0o700)  # whatever the umask
     for key, name in _FILES.items():
         _write_private(directory / name, getattr(made, key))
-    paths = {key: str(directory / name) for key, name in _FILES.items()}
     try:
-        yield security_from(paths["tls_ca_file"], paths["tls_worker_cert"], paths["tls_worker_key"])
+        yield read_security(directory)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def security_from(ca: str, certificate: str, key: str) -> Security:
-    """Security with one certificate for all roles, and nothing unencrypted accepted."""
+def read_security(directory: Path) -> Security:
+    """Security with the certificate in ``directory`` for all roles; nothing unencrypted is accepted."""
+    ca, certificate, key = (str(directory / name) for name in _FILES.values())
     return Security(
         require_encryption=True,
         tls_ca_file=ca,

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from psdbatch.errors import NoTimeLeft
+from psdbatch.errors import NoTimeLeftError
 
 ENDS, MARGIN, PACE = "PSDBATCH_JOB_ENDS", "PSDBATCH_MARGIN", "PSDBATCH_SECONDS_PER_SIGNAL"
 """Environment of a job: when it is killed (seconds since 1970), the reserve in seconds, and the pace to expect."""
@@ -78,12 +78,12 @@ class Shift:
 
         Raises
         ------
-        NoTimeLeft
+        NoTimeLeftError
             It cannot end in the remaining time; nothing was done.
         """
         if self.leaving or not self.fits(signals):
             self.leave()
-            raise NoTimeLeft(
+            raise NoTimeLeftError(
                 f"block {name} was not started: it may take {self.predicted(signals):.0f} s and the job has {self.remaining():.0f} s left"
             )
         started = time.time()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from typing import Self
 
 from rich.console import Console
@@ -24,6 +25,7 @@ class Progress:
 
     def __init__(self, console: Console) -> None:
         self.console = console
+        self.workers: Callable[[], str] = lambda: ""
         self._failures = self._refused = 0
         self._total = self._done = self._before = 0
         self._started: float | None = None
@@ -66,9 +68,13 @@ class Progress:
         self.console.print(f"failed attempt: {reason}", highlight=False, markup=False)
         self._show()
 
+    def note(self, message: str) -> None:
+        """Something that the user should read."""
+        self.console.print(message, highlight=False, markup=False)
+
     def line(self) -> str:
         """The state in one line."""
-        return f"{self._done:,} of {self._total:,} signals, {self._pace()}{self._trouble()}"
+        return f"{self._done:,} of {self._total:,} signals, {self._pace()}{self._trouble()}{self._jobs()}"
 
     def __enter__(self) -> Self:
         if self.console.is_terminal:
@@ -84,7 +90,11 @@ class Progress:
     def _show(self) -> None:
         if self.console.is_terminal:
             self._bar.update(
-                self._task, total=self._total, completed=self._done, pace=self._pace(), trouble=self._trouble()
+                self._task,
+                total=self._total,
+                completed=self._done,
+                pace=self._pace(),
+                trouble=self._trouble() + self._jobs(),
             )
         elif time.monotonic() - self._last_line > LINE_EVERY:
             self._last_line = time.monotonic()
@@ -98,6 +108,10 @@ class Progress:
             return "measuring the pace"
         rate = done / elapsed
         return f"{quantity(rate, 'signals/s')}, {duration((self._total - self._done) / rate)} left"
+
+    def _jobs(self) -> str:
+        jobs = self.workers()
+        return f" ({jobs})" if jobs else ""
 
     def _trouble(self) -> str:
         parts = [f"{self._failures} failed attempts"] if self._failures else []

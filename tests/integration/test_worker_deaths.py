@@ -11,8 +11,8 @@ import pytest
 from distributed import Client
 from distributed.scheduler import KilledWorker
 
+from psdbatch.cluster.events import DEATHS
 from psdbatch.cluster.local import local_cluster
-from psdbatch.cluster.nanny import DEATHS
 from psdbatch.cluster.watchdog import deadline
 from psdbatch.config import Cluster
 
@@ -21,7 +21,7 @@ from psdbatch.config import Cluster
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Client, list[str], Path]]:
     notes = tmp_path_factory.mktemp("notes")
     reasons: list[str] = []
-    with local_cluster(Cluster(processes=1, threads=1, memory="1 GB", dashboard=""), notes) as client:
+    with local_cluster(Cluster(processes=1, threads=1, memory="1 GB", dashboard=""), notes) as (_, client):
         client.subscribe_topic(DEATHS, lambda event: reasons.append(event[1]["reason"]))
         yield client, reasons, notes
 

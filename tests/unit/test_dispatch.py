@@ -5,30 +5,49 @@ from __future__ import annotations
 import io
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from distributed import Client
+from distributed import Client, Scheduler, Status, get_worker
 from rich.console import Console
 
 from psdbatch.campaign.commit import Attempt, CommitRecord
-from psdbatch.campaign.coordinator import Witness, give_up, note_death
+from psdbatch.campaign.coordinator import give_up
 from psdbatch.campaign.directory import CampaignDirectory
 from psdbatch.campaign.dispatch import Dispatcher
 from psdbatch.campaign.journal import Journal
 from psdbatch.campaign.process import BlockTask, block_task
-from psdbatch.cluster.local import local_cluster
-from psdbatch.cluster.nanny import DEATHS
+from psdbatch.campaign.witness import Witness
+from psdbatch.cluster.farm import open_farm
+from psdbatch.cluster.jobs import JobSheet
 from psdbatch.config import Cluster
 from psdbatch.errors import AcquisitionFileError, ReadError, StorageError
 from psdbatch.monitor.progress import Progress
 from tests.small_campaign import SmallCampaign, small_campaign
 
 
+@contextmanager
+def workers(processes: int, threads: int, folder: Path) -> Iterator[Client]:
+    """A local farm; its client knows how workers died."""
+    witness = Witness(Journal(folder / "journal.jsonl"), Progress(Console(file=io.StringIO())))
+    settings = Cluster(processes=processes, threads=threads, dashboard="")
+    with open_farm(settings, JobSheet("", logs=folder, label=""), folder / "certificates", witness) as farm:
+        farm.client.death_of = farm.deaths.of
+        yield farm.client
+
+
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    with local_cluster(Cluster(processes=1, threads=2, dashboard=""), tmp_path_factory.mktemp("logs")) as connected:
+    with workers(1, 2, tmp_path_factory.mktemp("logs")) as connected:
+        yield connected
+
+
+@pytest.fixture
+def two_workers(tmp_path: Path) -> Iterator[Client]:
+    with workers(2, 1, tmp_path) as connected:
         yield connected
 
 
@@ -87,10 +106,58 @@ def second_kills(task: BlockTask) -> list[CommitRecord]:
     return commit(task, check)
 
 
+def waiting_at_this_worker() -> int:
+    """Tasks that were given to the worker before it had a thread for them."""
+    state = get_worker().state
+    return len(state.ready) + len(state.constrained)
+
+
+def first_is_slow(task: BlockTask) -> list[CommitRecord]:
+    """The first task to start ends last of all: it waits until all others are committed."""
+    campaign = CampaignDirectory(Path(task.campaign))
+    note(campaign, f"waiting {waiting_at_this_worker()}")
+    if first(campaign):
+        end = time.monotonic() + 60
+        while len(list(campaign.committed())) < 9 and time.monotonic() < end:
+            time.sleep(0.01)
+    return commit(task, lambda *_: None)
+
+
+def first_pauses_its_worker(task: BlockTask) -> list[CommitRecord]:
+    campaign = CampaignDirectory(Path(task.campaign))
+    worker = get_worker()
+    if first(campaign):
+        worker.loop.add_callback(setattr, worker, "status", Status.paused)
+        note(campaign, f"paused {worker.address}")
+        time.sleep(0.2)  # the other worker's turn to be given all that is left
+    note(campaign, f"waiting {waiting_at_this_worker()}")
+    note(campaign, f"done {worker.address}")
+    return commit(task, lambda *_: None)
+
+
+def first(campaign: CampaignDirectory) -> bool:
+    """Whether nobody asked before."""
+    try:
+        (campaign.path / "first").touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
+
+
+def note(campaign: CampaignDirectory, what: str) -> None:
+    with (campaign.path / "notes").open("a") as file:
+        file.write(what + "\n")
+
+
+def notes(campaign: SmallCampaign, what: str) -> list[str]:
+    lines = (line.split() for line in (campaign.directory.path / "notes").read_text().splitlines())
+    return [value for key, value in lines if key == what]
+
+
 def dispatcher(client: Client, campaign: SmallCampaign, work: Callable[[BlockTask], list[CommitRecord]]) -> Dispatcher:
     journal = Journal(campaign.directory.journal)
     witness = Witness(journal, Progress(Console(file=io.StringIO())))
-    made = Dispatcher(
+    return Dispatcher(
         client=client,
         threads=lambda: 2,
         attempts=3,
@@ -98,9 +165,8 @@ def dispatcher(client: Client, campaign: SmallCampaign, work: Callable[[BlockTas
         watcher=witness,
         quarantine=lambda task, failures: give_up(campaign.directory, campaign.plan, task, failures, witness),
         work=work,
+        death_of=client.death_of,
     )
-    client.subscribe_topic(DEATHS, lambda event: note_death(event, made.deaths, journal))
-    return made
 
 
 def single(campaign: SmallCampaign) -> Iterator[BlockTask]:
@@ -159,3 +225,35 @@ def test_a_block_that_kills_its_workers_is_given_up_and_takes_no_other_along(
     assert len(found) == len(list(single(campaign)))
     assert [number for number, record in sorted(found.items()) if record.quarantine] == [1]
     assert "killed by signal 9" in str(found[1].quarantine)
+
+
+def test_a_slow_worker_holds_no_other_task_up(two_workers: Client, tmp_path: Path) -> None:
+    campaign = small_campaign(tmp_path / "campaign", {"run_1": (160,)})
+    assert dispatcher(two_workers, campaign, first_is_slow).run(single(campaign)) == []
+    assert len(committed(campaign)) == 10
+    assert notes(campaign, "waiting") == ["0"] * 10
+
+
+@pytest.mark.parametrize("blocks", [3, 10])  # fewer than twice the threads, and more
+def test_a_paused_worker_holds_no_waiting_task(two_workers: Client, tmp_path: Path, blocks: int) -> None:
+    campaign = small_campaign(tmp_path / "campaign", {"run_1": (16 * blocks,)})
+    assert dispatcher(two_workers, campaign, first_pauses_its_worker).run(single(campaign)) == []
+    assert notes(campaign, "waiting") == ["0"] * blocks
+    (paused,) = notes(campaign, "paused")
+    assert notes(campaign, "done").count(paused) == 1
+
+
+def test_the_dashboard_shows_the_pass_as_one_row_and_the_blocks_by_name(
+    client: Client, campaign: SmallCampaign
+) -> None:
+    def rows(dask_scheduler: Scheduler) -> list[tuple[str, ...]]:
+        return [(task.prefix.name, *task.key) for task in dask_scheduler.tasks.values()]
+
+    names: list[tuple[str, ...]] = []
+    made = dispatcher(client, campaign, always_away)
+    made.attempts = 1
+    made.watcher.failed = lambda *_: names.extend(client.run_on_scheduler(rows))  # type: ignore[method-assign]
+    made.run(single(campaign))
+    assert {prefix for prefix, _, _ in names} == {"process"}
+    assert len({group for _, group, _ in names}) == 1
+    assert "run_1-000002" in {name for _, _, name in names}

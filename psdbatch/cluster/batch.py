@@ -1,0 +1,386 @@
+"""Worker groups on batch systems: one scheduler, several kinds of jobs, each group scaled on its own.
+
+Built on :class:`distributed.SpecCluster`, which starts and closes what its specification names, and on dask-jobqueue's
+jobs.  Done here, because neither does it: the queue is asked what became of every job; lost jobs are replaced; a group
+whose jobs cannot work is given up instead of being tried for ever; surplus workers retire by name.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any, Protocol
+
+from distributed import Scheduler
+from distributed.core import Status
+from distributed.deploy.spec import NoOpAwaitable, SpecCluster
+from distributed.security import Security
+
+from psdbatch.cluster.deaths import Death, Deaths
+from psdbatch.cluster.events import ADMITTED, DEATHS, LEFT, REFUSED, Events
+from psdbatch.cluster.group import Group, Placed
+from psdbatch.cluster.jobs import JobSheet, job_spec
+from psdbatch.cluster.names import group_of
+from psdbatch.cluster.reaper import Reaper
+from psdbatch.cluster.scaling import jobs_wanted, to_release
+from psdbatch.cluster.systems import BatchSystem, JobEnd, JobState, QueuedJob, batch_system
+from psdbatch.config.cluster import Cluster, System
+from psdbatch.errors import BatchSystemError, ClusterError
+
+logger = logging.getLogger(__name__)
+
+BEAT = 1.0
+"""Seconds between two looks at workers and work."""
+
+HURRY = 5.0
+"""Least seconds between two questions to a batch system, when a worker was lost."""
+
+
+class Listener(Protocol):
+    """Whoever writes down what becomes of jobs."""
+
+    def submitted(self, group: str, worker: str, system: str, job: str) -> None:
+        """A job was accepted."""
+
+    def ended(self, group: str, worker: str, job: str, reason: str) -> None:
+        """A job has left the queue."""
+
+    def admitted(self, facts: dict[str, Any]) -> None:
+        """A worker passed its examination; what it found out about itself."""
+
+    def died(self, facts: dict[str, Any]) -> None:
+        """A worker process died; its nanny says how."""
+
+    def said(self, message: str) -> None:
+        """Something the user should read."""
+
+
+class BatchCluster(SpecCluster):  # type: ignore[misc]
+    """A scheduler in this process and workers in batch jobs.
+
+    Parameters
+    ----------
+    settings
+        The ``[cluster]`` section.
+    sheet
+        What all jobs have in common.
+    security
+        For all connections; None: unencrypted.
+    listener
+        Is told about jobs.  Called from the cluster's thread.
+    deaths
+        Where it is noted how workers died.
+    reaper
+        Cancels the jobs if this process is killed.
+    scheduler_options
+        Further options of :class:`distributed.Scheduler`.
+
+    Attributes
+    ----------
+    failure
+        Why the campaign cannot go on, once that is so.
+    """
+
+    def __init__(
+        self,
+        settings: Cluster,
+        sheet: JobSheet,
+        security: Security | None,
+        listener: Listener,
+        deaths: Deaths,
+        reaper: Reaper,
+        **scheduler_options: Any,
+    ) -> None:
+        self.settings = settings
+        self.sheet = sheet
+        self.listener = listener
+        self.deaths = deaths
+        self._reaper = reaper
+        self.failure: ClusterError | None = None
+        self.groups = {group.name: Group(group, settings.system(group)) for group in settings.workers}
+        self._systems: dict[System, BatchSystem] = {
+            group.system: batch_system(group.system) for group in self.groups.values()
+        }
+        self._numbers = itertools.count(1)
+        self._left: int | None = None
+        self._asked = 0.0
+        self._ask_soon = False
+        self._retry_at = 0.0
+        self._beating: asyncio.Task[None] | None = None
+        super().__init__(
+            workers={},
+            scheduler={"cls": Scheduler, "options": {"security": security, **scheduler_options}},
+            security=security,
+            silence_logs=logging.CRITICAL,
+        )
+
+    # Called from the coordinator's thread
+
+    def pulse(self, blocks_left: int) -> None:
+        """Tell how many blocks have no commit yet, which decides about jobs.
+
+        Raises
+        ------
+        ClusterError
+            No worker can be had.
+        """
+        self._left = blocks_left
+        if self.failure is not None:
+            raise self.failure
+
+    def threads(self) -> int:
+        """Blocks that the workers of this moment treat at a time."""
+        return sum(worker["nthreads"] for worker in list(self.scheduler_info.get("workers", {}).values()))
+
+    def measured(self, group: str, seconds: float, signals: int) -> None:
+        """A worker of ``group`` took ``seconds`` for a block of ``signals``."""
+        if group in self.groups:
+            self.groups[group].measured(seconds, signals)
+
+    def describe(self) -> str:
+        """Jobs of each group in one line: ``v100 3 running, 2 pending (Resources)``."""
+        return "; ".join(group.describe() for group in self.groups.values())
+
+    # The cluster's own life
+
+    async def _start(self) -> None:
+        await super()._start()
+        if self._beating is None:
+            calls = {
+                DEATHS: self._died,
+                ADMITTED: self.listener.admitted,
+                REFUSED: self._refused,
+                LEFT: self._left_well,
+            }
+            self.scheduler.add_plugin(Events(calls))
+            self._beating = asyncio.ensure_future(self._beat())
+
+    async def _close(self) -> None:
+        if self._beating is not None:
+            self._beating.cancel()
+            self._beating = None
+        if self.status == Status.running:
+            await self._cancel(list(self.workers), "the campaign has ended")
+        await super()._close()
+
+    def scale(self, n: int = 0, memory: Any = None, cores: Any = None) -> Any:
+        """Only ``scale(0)``, with which the base class closes; jobs follow the work otherwise."""
+        if n or memory or cores:
+            raise ValueError("worker groups scale themselves: see 'jobs' in [[cluster.workers]]")
+        self.worker_spec.clear()
+        return NoOpAwaitable()
+
+    async def _beat(self) -> None:
+        while self.status in (Status.created, Status.starting, Status.running):
+            try:
+                self._note_blocks()
+                await self._ask()
+                self._give_up_hopeless()
+                if self._left is not None and self.failure is None:
+                    await self._follow(self._left)
+            except Exception as error:  # the campaign must not hang on a defect here
+                logger.exception("the worker groups cannot be looked after")
+                self.failure = ClusterError(
+                    f"the worker groups cannot be looked after: {type(error).__name__}: {error}"
+                )
+            await asyncio.sleep(BEAT)
+
+    def _update_worker_status(self, op: str, message: Any) -> None:
+        """Workers come and go; the base class would cancel the job of one that is gone for some seconds."""
+        if op == "add":
+            for address, facts in message["workers"].items():
+                if placed := self._placed(facts["name"]):
+                    self.groups[placed.group].arrived(placed, address)
+            self.scheduler_info["workers"].update(message.pop("workers"))
+            self.scheduler_info.update(message)
+        elif op == "remove":
+            facts = self.scheduler_info["workers"].pop(message)
+            if placed := self._placed(facts["name"]):
+                self.groups[placed.group].gone(placed)
+                if placed.left or placed.released:
+                    self.deaths.report(message, Death("the worker had left", innocent=True))
+                self._ask_soon = True  # has its job ended, or only its process?
+
+    def _placed(self, name: object) -> Placed | None:
+        group = self.groups.get(group_of(str(name)))
+        return group.jobs.get(str(name)) if group else None
+
+    def _note_blocks(self) -> None:
+        """Remember which blocks each worker treats: the last word of one that is killed."""
+        for state in self.scheduler.workers.values():
+            facts = state.metrics.get("psdbatch")
+            if facts and (placed := self._placed(state.name)):
+                placed.heard(facts["running"], facts["leaving"])
+
+    # Questions to the batch systems
+
+    async def _ask(self) -> None:
+        now = time.monotonic()
+        pause = HURRY if self._ask_soon else self.settings.poll
+        if now - self._asked < pause:
+            return
+        self._asked, self._ask_soon = now, False
+        for kind, system in self._systems.items():
+            placed = {job.id: job for group in self._of(kind) for job in group.jobs.values() if job.id}
+            if not placed:
+                continue
+            try:
+                found = await asyncio.to_thread(system.ask, list(placed))
+                gone = [job for job in placed if job not in found or found[job].state is JobState.FINISHED]
+                ends = await asyncio.to_thread(system.how_it_ended, gone) if gone else {}
+            except BatchSystemError as error:  # nothing follows from a question without an answer
+                logger.warning("%s", error)
+                continue
+            for job, facts in found.items():
+                if job not in gone:
+                    await self._seen(system, placed[job], facts)
+            for job in gone:
+                self._ended(placed[job], ends.get(job, JobEnd("no reason became known")))
+
+    async def _seen(self, system: BatchSystem, placed: Placed, facts: QueuedJob) -> None:
+        placed.state, placed.reason, placed.node = facts.state, facts.reason, facts.node
+        if why := system.never(facts):
+            self.failure = ClusterError(f"job {facts.id} of worker group '{placed.group}' can never start: {why}")
+        if facts.ends is not None and placed.address and placed.told(facts.ends):
+            try:
+                await self.scheduler.rpc(placed.address).job_ends(ends=facts.ends)
+            except OSError:
+                logger.debug("worker %s cannot be told when its job ends", placed.name)
+
+    def _ended(self, placed: Placed, end: JobEnd) -> None:
+        group = self.groups[placed.group]
+        reason = "" if placed.released else end.reason
+        for address in placed.addresses:
+            self.deaths.report(address, Death(f"its job {placed.id} ended: {end.reason}", innocent=end.innocent))
+        self._forget(placed.name)
+        group.ended(placed, reason)
+        self._finished(placed, reason or "no longer needed")
+        if not placed.released:
+            self.listener.said(f"job {placed.id} ({placed.name}) ended: {end.reason}")
+
+    def _forget(self, name: str) -> None:
+        self.worker_spec.pop(name, None)
+        job = self.workers.pop(name, None)
+        if job is not None:
+            job.forget()
+
+    # What workers say
+
+    def _died(self, said: dict[str, Any]) -> None:
+        self.deaths.report(said["worker"], Death(said["reason"]))
+        self.listener.died(said)
+
+    def _refused(self, said: dict[str, Any]) -> None:
+        """A worker was not admitted; its job ends by itself."""
+        if placed := self._placed(said["name"]):
+            self.groups[placed.group].refused(placed, said["node"], said["reason"])
+            self.listener.said(f"worker {placed.name} on {said['node']} is refused: {said['reason']}")
+            self._ask_soon = True
+
+    def _left_well(self, said: dict[str, Any]) -> None:
+        if placed := self._placed(said["name"]):
+            placed.left = True
+
+    def _give_up_hopeless(self) -> None:
+        """Give up groups whose jobs come to nothing; without any group left, the campaign."""
+        reasons = {group.name: group.hopeless() for group in self.groups.values()}
+        for name, reason in reasons.items():
+            if reason and not self.groups[name].closed:
+                self.groups[name].closed = True
+                self.listener.said(f"worker group '{name}' is given up: {reason}")
+        if all(reasons.values()) and not any(group.running() for group in self.groups.values()) and not self.failure:
+            listed = "\n".join(f"worker group '{name}': {reason}" for name, reason in reasons.items())
+            self.failure = ClusterError(f"no worker can be had; finished blocks are safe\n{listed}")
+
+    def _of(self, kind: System) -> Sequence[Group]:
+        return [group for group in self.groups.values() if group.system == kind]
+
+    # Jobs follow the work
+
+    async def _follow(self, left: int) -> None:
+        loads = [group.load() for group in self.groups.values() if not group.closed]
+        wanted = jobs_wanted(loads, left)
+        surplus: list[str] = []
+        for load in loads:
+            group = self.groups[load.name]
+            more = wanted[load.name] - load.running - load.pending
+            if more < 0:
+                surplus += group.pending()[:-more]
+            elif time.monotonic() >= self._retry_at:
+                for _ in range(min(more, load.limit - len(group.jobs))):
+                    self._specify(group)
+        if surplus:
+            await self._cancel(surplus, "no longer needed")
+        await self._release(left)
+        if set(self.worker_spec) - set(self.workers):
+            await self._submit()
+
+    def _specify(self, group: Group) -> None:
+        name = f"{group.name}-{next(self._numbers)}"
+        group.add(name)
+        pace, avoided = group.seconds_per_signal, sorted(group.avoided)
+        self.worker_spec[name] = job_spec(group.system, group.settings, name, self.sheet, pace, avoided)
+
+    async def _submit(self) -> None:
+        """Submit what is specified.  A first job that is refused ends the campaign, a later one is tried again."""
+        new = sorted(set(self.worker_spec) - set(self.workers))
+        with suppress(BatchSystemError):  # each job keeps its own refusal
+            await self._correct_state()
+        for name in new:
+            group, job = self.groups[group_of(name)], self.workers[name]
+            if job.job_id is not None:
+                group.submitted(name, job.job_id)
+                self._reaper.submitted(group.system, job.job_id)
+                self.listener.submitted(group.name, name, group.system, job.job_id)
+                continue
+            self._forget(name)
+            group.jobs.pop(name, None)
+            if not group.accepted:
+                self.failure = ClusterError(
+                    f"jobs of worker group '{group.name}' are refused by the batch system: {job.refusal}"
+                )
+            elif time.monotonic() > self._retry_at:  # a full queue, a controller that restarts
+                self._retry_at = time.monotonic() + self.settings.poll
+                self.listener.said(
+                    f"the batch system takes no job now, next try in {self.settings.poll:.0f} s: {job.refusal}"
+                )
+
+    async def _release(self, left: int) -> None:
+        """Retire workers that no block will come for."""
+        states = [state for state in self.scheduler.workers.values() if self._placed(state.name)]
+        idle = [state for state in states if not state.processing]
+        treated = sum(min(len(state.processing), state.nthreads) for state in states)
+        number = to_release(len(states), len(idle), max(0, left - treated))
+        slowest = sorted(idle, key=lambda state: self.groups[group_of(str(state.name))].pace or 0.0)
+        names = [str(state.name) for state in slowest[:number]]
+        if names:
+            for name in names:
+                if placed := self._placed(name):
+                    placed.released = True
+            # By name, as SpecCluster's own way hands over names for addresses, which retires nobody
+            await self.scheduler.retire_workers(names=names, close_workers=True, remove=True)
+            self._ask_soon = True
+
+    async def _cancel(self, names: Sequence[str], why: str) -> None:
+        """Cancel jobs, all of a batch system in one command."""
+        for kind, system in self._systems.items():
+            placed = [job for group in self._of(kind) for job in group.jobs.values() if job.name in names]
+            ids = [job.id for job in placed if job.id]
+            if ids:
+                try:
+                    await asyncio.to_thread(system.cancel, ids)
+                except BatchSystemError as error:
+                    self.listener.said(f"jobs {', '.join(ids)} could not be cancelled: {error}")
+            for job in placed:
+                self._forget(job.name)
+                self.groups[job.group].cancelled(job)
+                self._finished(job, why)
+
+    def _finished(self, placed: Placed, reason: str) -> None:
+        if placed.id is not None:
+            self._reaper.ended(self.groups[placed.group].system, placed.id)
+            self.listener.ended(placed.group, placed.name, placed.id, reason)

@@ -1,0 +1,125 @@
+"""The workers of a campaign, wherever they run: processes of this machine, or jobs of batch systems."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import dask
+from distributed import Client
+
+from psdbatch.cluster.batch import BatchCluster, Listener
+from psdbatch.cluster.deaths import Death, Deaths
+from psdbatch.cluster.events import DEATHS, Events
+from psdbatch.cluster.jobs import JobSheet
+from psdbatch.cluster.local import local_cluster, workers_of
+from psdbatch.cluster.network import scheduler_place
+from psdbatch.cluster.reaper import Reaper
+from psdbatch.cluster.security import temporary_security
+from psdbatch.cluster.settings import SETTINGS
+from psdbatch.config.cluster import Cluster
+
+
+class Farm:
+    """What the coordinator knows of its workers.
+
+    Attributes
+    ----------
+    client
+        Connected to the scheduler.
+    deaths
+        How workers died.
+    """
+
+    def __init__(self, client: Client, deaths: Deaths, cluster: BatchCluster | None = None, expected: int = 0) -> None:
+        self.client = client
+        self.deaths = deaths
+        self._cluster = cluster
+        self._expected = expected
+
+    def threads(self) -> int:
+        """Blocks that all workers treat at a time now."""
+        if self._cluster is not None:
+            return self._cluster.threads()
+        workers = self.client.scheduler_info(n_workers=-1)["workers"].values()
+        return sum(worker["nthreads"] for worker in workers) or self._expected
+
+    def pulse(self, blocks_left: int) -> None:
+        """Tell how many blocks have no commit yet; jobs follow that number.
+
+        Raises
+        ------
+        ClusterError
+            No worker can be had.
+        """
+        if self._cluster is not None:
+            self._cluster.pulse(blocks_left)
+
+    def measured(self, group: str, seconds: float, signals: int) -> None:
+        """A worker of ``group`` took ``seconds`` for a block of ``signals``."""
+        if self._cluster is not None:
+            self._cluster.measured(group, seconds, signals)
+
+    def describe(self) -> str:
+        """Jobs of each group in one line; empty for a local cluster."""
+        return "" if self._cluster is None else self._cluster.describe()
+
+    def use(self) -> dict[str, dict[str, Any]]:
+        """What each worker group has used, by name."""
+        return (
+            {} if self._cluster is None else {name: group.use.facts() for name, group in self._cluster.groups.items()}
+        )
+
+
+@contextmanager
+def open_farm(config: Cluster, sheet: JobSheet, certificates: Path, listener: Listener) -> Iterator[Farm]:
+    """Start the workers, yield what the coordinator needs of them, end them.
+
+    Parameters
+    ----------
+    config
+        The ``[cluster]`` section.
+    sheet
+        What a campaign's jobs have in common.
+    certificates
+        Directory for this start's certificate, if connections are encrypted.
+    listener
+        Is told about jobs and workers, from the cluster's thread.
+    """
+    deaths = Deaths()
+    if config.kind == "local":
+        processes, threads = workers_of(config)
+        with local_cluster(config, sheet.logs) as (cluster, client):
+            died = Events({DEATHS: lambda said: _died(said, deaths, listener)})
+            cluster.sync(_add_plugin, cluster.scheduler, died)
+            yield Farm(client, deaths, expected=processes * threads)
+        return
+    with ExitStack() as stack:
+        stack.enter_context(dask.config.set(SETTINGS))
+        security = stack.enter_context(temporary_security(certificates)) if config.encrypted else None
+        reaper = stack.enter_context(Reaper(config.worker_timeout))
+        cluster = stack.enter_context(
+            BatchCluster(
+                config,
+                sheet,
+                security,
+                listener,
+                deaths,
+                reaper,
+                dashboard_address=config.dashboard or "127.0.0.1:0",  # without one, a port that nobody is told
+                **scheduler_place(config),
+            )
+        )
+        client = stack.enter_context(Client(cluster, security=security, set_as_default=False))
+        yield Farm(client, deaths, cluster)
+
+
+async def _add_plugin(scheduler: Any, plugin: Events) -> None:
+    scheduler.add_plugin(plugin)
+
+
+def _died(said: dict[str, Any], deaths: Deaths, listener: Listener) -> None:
+    deaths.report(said["worker"], Death(said["reason"]))
+    listener.died(said)

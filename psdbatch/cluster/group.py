@@ -1,0 +1,246 @@
+"""A worker group while a campaign runs: its jobs, its pace, what it has used."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from psdbatch.cluster.scaling import GroupLoad
+from psdbatch.cluster.systems import JobState
+from psdbatch.config.cluster import System, WorkerGroup
+
+PATIENCE = 3
+"""Jobs in a row that end without a worker being admitted, after which the group is given up."""
+
+ROUNDS = 3
+"""Times its limit of jobs that a group may lose without one finished block in between, before it is given up."""
+
+MEMORY = 0.8
+"""Weight of what was known in the running mean of the pace."""
+
+
+@dataclass
+class Placed:
+    """One job of a group, from its submission to its end.
+
+    Attributes
+    ----------
+    name, group
+        Of its worker.
+    id
+        In the batch system; None while it is being submitted.
+    state, reason, node
+        As the batch system said last.
+    address
+        Of the worker, while one is registered.
+    leaving
+        Whether the worker takes no more blocks.
+    left
+        Whether the worker said goodbye with all blocks finished.
+    released
+        Whether it was told to go, as no block will come for it.
+    refusal
+        Why its worker was not admitted.
+    """
+
+    name: str
+    group: str
+    blocks: int
+    asked: float = field(default_factory=time.time)
+    id: str | None = None
+    state: JobState = JobState.PENDING
+    reason: str = ""
+    node: str = ""
+    address: str | None = None
+    addresses: list[str] = field(default_factory=list)
+    leaving: bool = False
+    left: bool = False
+    released: bool = False
+    refusal: str = ""
+    _arrived: float | None = None
+    _ends: float | None = None
+    _running: Mapping[str, float] = field(default_factory=dict)
+
+    def arrived(self, address: str) -> None:
+        """A worker has registered."""
+        self.address, self._arrived = address, time.time()
+        self.addresses.append(address)
+        self.state, self.leaving, self.left = JobState.RUNNING, False, False
+
+    def heard(self, running: Mapping[str, float], leaving: bool) -> None:
+        """What its heartbeat said: blocks that run since when, and whether it takes no more."""
+        self._running, self.leaving = running, leaving
+
+    def gone(self) -> tuple[float, float]:
+        """The worker is no longer there: seconds that it was, and those spent on blocks that it did not finish."""
+        now = time.time()
+        there = now - self._arrived if self._arrived else 0.0
+        lost = 0.0 if self.left else sum(now - started for started in self._running.values()) / self.blocks
+        self.address, self._arrived, self._running = None, None, {}
+        return there, lost
+
+    def told(self, ends: float) -> bool:
+        """Whether this is news about when the job is killed."""
+        if self._ends is not None and abs(self._ends - ends) < 10:
+            return False
+        self._ends = ends
+        return True
+
+
+@dataclass
+class Use:
+    """What a group has used: jobs, seconds of workers (of GPUs, where it has them), and seconds of them thrown away."""
+
+    jobs: int = 0
+    seconds: float = 0.0
+    lost: float = 0.0
+    blocks: int = 0
+    signals: int = 0
+
+    def facts(self) -> dict[str, Any]:
+        """As JSON."""
+        return {
+            "jobs": self.jobs,
+            "worker_seconds": round(self.seconds, 1),
+            "lost_seconds": round(self.lost, 1),
+            "blocks": self.blocks,
+            "signals": self.signals,
+        }
+
+
+class Group:
+    """A worker group and its jobs.
+
+    Attributes
+    ----------
+    settings
+        From ``[[cluster.workers]]``.
+    system
+        Its batch system.
+    jobs
+        Those submitted and not ended, by the worker's name.
+    accepted
+        Whether the batch system has ever taken a job of it.
+    closed
+        Whether it was given up.
+    avoided
+        Nodes whose workers were refused; no further job goes there.
+    """
+
+    def __init__(self, settings: WorkerGroup, system: System) -> None:
+        self.settings = settings
+        self.name = settings.name
+        self.system = system
+        self.jobs: dict[str, Placed] = {}
+        self.accepted = self.closed = False
+        self.avoided: set[str] = set()
+        self.use = Use()
+        self.pace: float | None = None
+        self.seconds_per_signal: float | None = None
+        self._start: float | None = None
+        self._fruitless = self._barren = 0
+        self._last = ""
+
+    def add(self, name: str) -> None:
+        """A job is about to be submitted."""
+        self.jobs[name] = Placed(name, self.name, self.settings.blocks)
+
+    def submitted(self, name: str, job: str) -> None:
+        """It was accepted."""
+        self.accepted = True
+        self.jobs[name].id = job
+        self.use.jobs += 1
+
+    def arrived(self, placed: Placed, address: str) -> None:
+        """Its worker has registered."""
+        if not placed.addresses:
+            self._start = time.time() - placed.asked
+        placed.arrived(address)
+        self._fruitless = 0
+
+    def gone(self, placed: Placed) -> None:
+        """Its worker has gone; the job may go on."""
+        there, lost = placed.gone()
+        self.use.seconds += there
+        self.use.lost += lost
+
+    def ended(self, placed: Placed, reason: str) -> None:
+        """It has left the queue, in whatever way."""
+        if placed.address is not None:
+            self.gone(placed)
+        self.jobs.pop(placed.name, None)
+        if placed.released:
+            return
+        self._barren += 1
+        self._fruitless += 0 if placed.addresses else 1
+        self._last = placed.refusal or f"job {placed.id}: {reason}; its log is {placed.name}-{placed.id}.log"
+
+    def cancelled(self, placed: Placed) -> None:
+        """The cluster took it back."""
+        if placed.address is not None:
+            self.gone(placed)
+        self.jobs.pop(placed.name, None)
+
+    def refused(self, placed: Placed, node: str, reason: str) -> None:
+        """Its worker was not admitted."""
+        placed.refusal = reason
+        self.avoided.add(node)
+
+    def measured(self, seconds: float, signals: int) -> None:
+        """A worker took ``seconds`` for a block of ``signals``."""
+        self.use.blocks += 1
+        self.use.signals += signals
+        self._barren = 0
+        if seconds > 0 and signals:
+            self.pace = _mean(self.pace, self.settings.blocks / seconds)
+            self.seconds_per_signal = _mean(self.seconds_per_signal, seconds / signals)
+
+    def pending(self) -> list[str]:
+        """Names of jobs without a worker, the youngest first."""
+        return [name for name, placed in reversed(self.jobs.items()) if placed.address is None and not placed.addresses]
+
+    def running(self) -> int:
+        """Workers that take blocks."""
+        return sum(1 for placed in self.jobs.values() if placed.address is not None and not placed.leaving)
+
+    def load(self) -> GroupLoad:
+        """For the scaling.  A worker that leaves does not count: its job may be replaced before it ends."""
+        leaving = sum(1 for placed in self.jobs.values() if placed.leaving)
+        running = self.running()
+        return GroupLoad(
+            name=self.name,
+            limit=self.settings.jobs,
+            blocks=self.settings.blocks,
+            running=running,
+            pending=len(self.jobs) - running - leaving,
+            pace=self.pace,
+            start=self._start,
+        )
+
+    def describe(self) -> str:
+        """``v100 3 running, 2 pending (Resources)``."""
+        reasons = Counter(
+            placed.reason for placed in self.jobs.values() if placed.state is JobState.PENDING and placed.reason
+        )
+        running = sum(1 for placed in self.jobs.values() if placed.address is not None)
+        pending = sum(1 for placed in self.jobs.values() if placed.state is JobState.PENDING)
+        starting = len(self.jobs) - running - pending
+        parts = [f"{running} running"]
+        parts += [f"{starting} starting"] if starting else []
+        parts += [f"{pending} pending" + (f" ({', '.join(reasons)})" if reasons else "")] if pending else []
+        return f"{self.name} {', '.join(parts)}" + (" (given up)" if self.closed else "")
+
+    def hopeless(self) -> str | None:
+        """Why no further job is worth a try; None while there is hope."""
+        if self._fruitless >= PATIENCE:
+            return f"{self._fruitless} jobs in a row ended before a worker was ready; the last one: {self._last}"
+        if self._barren >= max(PATIENCE, ROUNDS * self.settings.jobs):
+            return f"{self._barren} jobs in a row ended without a finished block; the last one: {self._last}"
+        return None
+
+
+def _mean(known: float | None, new: float) -> float:
+    return new if known is None else MEMORY * known + (1 - MEMORY) * new

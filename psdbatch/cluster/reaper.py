@@ -1,0 +1,124 @@
+"""Cancels the jobs of a coordinator that was killed.
+
+A coordinator that ends in any orderly way cancels its jobs itself.  One that is killed outright cannot, so a small process
+beside it listens on a pipe: when the pipe breaks without a goodbye, what still waits in the queue is cancelled at once,
+and what runs after the time in which workers end by themselves.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from typing import IO, Self
+
+from psdbatch.cluster.systems import JobState, batch_system
+from psdbatch.config.cluster import System
+from psdbatch.errors import BatchSystemError
+
+GRACE = 30.0
+"""Seconds beyond the workers' own time in which they may still end a block."""
+
+GOODBYE = "goodbye"
+
+
+class Reaper:
+    """The process beside the coordinator.
+
+    Parameters
+    ----------
+    worker_timeout
+        Seconds after which workers without a coordinator end by themselves.
+    """
+
+    def __init__(self, worker_timeout: float) -> None:
+        self._timeout = worker_timeout
+        self._process: subprocess.Popen[str] | None = None
+
+    def __enter__(self) -> Self:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", __name__, str(self._timeout)],
+            stdin=subprocess.PIPE,
+            text=True,
+            start_new_session=True,  # a Ctrl-C is meant for the coordinator
+        )
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._process is not None and self._process.stdin is not None:
+            self._say(GOODBYE)
+            self._process.stdin.close()
+            self._process.wait(timeout=10)
+
+    def submitted(self, system: System, job: str) -> None:
+        """A job to look after."""
+        self._say(f"+ {system} {job}")
+
+    def ended(self, system: System, job: str) -> None:
+        """One less."""
+        self._say(f"- {system} {job}")
+
+    def _say(self, line: str) -> None:
+        assert self._process is not None
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(line + "\n")
+            self._process.stdin.flush()
+        except OSError:  # it is gone: the coordinator goes on without
+            pass
+
+
+def listen(lines: IO[str], worker_timeout: float) -> None:
+    """Keep account of the jobs until the pipe ends; without a goodbye, cancel those left."""
+    jobs: dict[tuple[System, str], None] = {}
+    for line in lines:
+        words = line.split()
+        if words == [GOODBYE]:
+            return
+        if len(words) == 3:
+            job: tuple[System, str] = (words[1], words[2])  # type: ignore[assignment]
+            if words[0] == "+":
+                jobs[job] = None
+            else:
+                jobs.pop(job, None)
+    reap(jobs, worker_timeout)
+
+
+def reap(jobs: Iterable[tuple[System, str]], worker_timeout: float) -> None:
+    """Cancel jobs that wait at once, and those that run when their workers should have ended by themselves."""
+    by_system: dict[System, list[str]] = {}
+    for system, job in jobs:
+        by_system.setdefault(system, []).append(job)
+    for system, ids in by_system.items():
+        _cancel(system, _in_state(system, ids, JobState.PENDING))
+    end = time.monotonic() + worker_timeout + GRACE
+    while by_system and time.monotonic() < end:
+        time.sleep(min(5.0, worker_timeout))
+        by_system = {system: left for system, ids in by_system.items() if (left := _in_state(system, ids, None))}
+    for system, ids in by_system.items():
+        _cancel(system, ids)
+
+
+def _in_state(system: System, ids: list[str], state: JobState | None) -> list[str]:
+    """Those of ``ids`` that are in the queue, in ``state`` or in any; all, where the system does not answer."""
+    try:
+        found = batch_system(system).ask(ids)
+    except BatchSystemError:
+        return ids
+    return [
+        job for job, facts in found.items() if facts.state is not JobState.FINISHED and state in (None, facts.state)
+    ]
+
+
+def _cancel(system: System, ids: list[str]) -> None:
+    if not ids:
+        return
+    try:
+        batch_system(system).cancel(ids)
+    except BatchSystemError as error:
+        print(f"jobs {', '.join(ids)} could not be cancelled: {error}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    listen(sys.stdin, float(sys.argv[1]))
