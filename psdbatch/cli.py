@@ -110,17 +110,82 @@ def run(context: click.Context, config: Path, retry_quarantined: bool, as_json: 
 
 
 @cli.command()
+@click.argument("config", type=PATH)
+@JSON
+def submit(config: Path, as_json: bool) -> None:
+    """Submit the coordinator of the campaign in CONFIG (campaign.toml, or a campaign directory) as a batch job.
+
+    Its job is described in [cluster.coordinator].  It is queued again if its node dies or its time is over.
+    """
+    from psdbatch.campaign.submit import submit as submit_coordinator
+
+    settings = _read(config)
+    job = submit_coordinator(settings, config)
+    if as_json:
+        _print_json({"system": job.system, "job": job.job, "campaign": settings.campaign})
+    else:
+        _console().print(f"coordinator submitted as job {job.job}; campaign: {settings.campaign}", soft_wrap=True)
+
+
+@cli.command()
+@click.argument("campaign", type=PATH)
+@JSON
+def cancel(campaign: Path, as_json: bool) -> None:
+    """Stop a campaign's coordinator and cancel all its jobs.  Finished blocks stay; 'run' or 'submit' goes on."""
+    from dataclasses import asdict
+
+    from psdbatch.campaign.cancel import cancel as stop
+    from psdbatch.campaign.directory import CampaignDirectory
+
+    console = _console(quiet=as_json)
+    done = stop(CampaignDirectory(campaign.absolute()), lambda step: console.print(step, highlight=False, markup=False))
+    if as_json:
+        _print_json(asdict(done))
+    elif done.coordinator is None and not done.jobs:
+        console.print("nothing of this campaign waits or runs")
+
+
+@cli.command()
+@click.argument("campaign", type=PATH)
+@click.option("--group", help="Logs of one worker group.")
+@click.option("--job", help="Log of one job, as a whole.")
+@click.option("--coordinator", is_flag=True, help="Logs of the coordinator's own jobs.")
+@click.option("--lines", type=click.IntRange(min=0), help="Last lines of each log; default: 10, or all with --job.")
+@click.option("--follow", is_flag=True, help="Go on with lines as they are written, until interrupted.")
+def logs(
+    campaign: Path, group: str | None, job: str | None, coordinator: bool, lines: int | None, follow: bool
+) -> None:
+    """Show what a campaign's jobs have printed, the newest last."""
+    from psdbatch.campaign.directory import CampaignDirectory
+    from psdbatch.campaign.logs import find_logs
+    from psdbatch.campaign.logs import follow as follow_logs
+
+    found = find_logs(CampaignDirectory(campaign.absolute()), group, job, coordinator)
+    for log in found:
+        if len(found) > 1:
+            click.echo(f"==> {log.path.name} <==")
+        for line in log.tail((10 if job is None else None) if lines is None else lines):
+            click.echo(line)
+    if follow:
+        try:
+            for log, line in follow_logs(found):
+                click.echo(f"{log.path.stem}: {line}" if len(found) > 1 else line)
+        except KeyboardInterrupt:
+            return
+
+
+@cli.command()
 @click.argument("campaign", type=PATH)
 @JSON
 def status(campaign: Path, as_json: bool) -> None:
-    """Show how far a campaign is, from its directory alone."""
+    """Show how far a campaign is, and how its jobs stand in the queues."""
     from dataclasses import asdict
 
-    from psdbatch.campaign.prepare import open_campaign
+    from psdbatch.campaign.directory import CampaignDirectory
     from psdbatch.campaign.status import read_status
     from psdbatch.monitor import tables
 
-    state = read_status(*open_campaign(campaign))
+    state = read_status(CampaignDirectory(campaign.absolute()))
     if as_json:
         _print_json(asdict(state))
     else:

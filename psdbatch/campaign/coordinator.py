@@ -14,6 +14,7 @@ from psdbatch.campaign.directory import BlockName, CampaignDirectory
 from psdbatch.campaign.dispatch import Dispatcher
 from psdbatch.campaign.finalise import Summary, finalise
 from psdbatch.campaign.journal import Journal
+from psdbatch.campaign.lock import hold
 from psdbatch.campaign.plan import Plan, chains
 from psdbatch.campaign.prepare import Campaign
 from psdbatch.campaign.process import COMMITS, BlockTask, block_task
@@ -39,8 +40,13 @@ def run_campaign(campaign: Campaign, progress: Progress) -> Summary:
     Raises
     ------
     PsdbatchError
-        The campaign cannot go on; finished blocks are safe.
+        The campaign cannot go on, or another coordinator is at work; finished blocks are safe.
     """
+    with hold(campaign.directory):
+        return _run(campaign, progress)
+
+
+def _run(campaign: Campaign, progress: Progress) -> Summary:
     journal = Journal(campaign.directory.journal)
     committed = set(campaign.directory.committed())
     left = sum(len(chain) for _, chain in chains(campaign.plan, committed))

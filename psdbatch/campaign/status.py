@@ -1,4 +1,4 @@
-"""State of a campaign, read from its directory alone: nothing has to run."""
+"""State of a campaign, from its directory and from the batch systems that know of its jobs: nothing has to run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from psdbatch.campaign.commit import CommitRecord
 from psdbatch.campaign.directory import CampaignDirectory
 from psdbatch.campaign.finalise import Summary, summarise
+from psdbatch.campaign.jobs import GroupJobs, ask_queue, count_jobs, submitted_jobs
 from psdbatch.campaign.journal import Journal
+from psdbatch.campaign.lock import current
 from psdbatch.campaign.plan import Plan
 
 
@@ -26,25 +28,52 @@ class RunState:
 
 @dataclass(frozen=True)
 class Status:
-    """What the directory tells.
+    """What directory and batch systems tell.
 
-    ``last_commit`` is the age of the newest commit in seconds; ``recent_rate`` signals per second over the commits
-    of the last ten minutes; ``last_event`` the newest line of the journal.
+    Attributes
+    ----------
+    summary
+        None until the coordinator has planned the campaign.
+    last_commit
+        Age of the newest commit in seconds.
+    recent_rate
+        Signals per second over the commits of the last ten minutes.
+    last_event
+        The newest line of the journal.
+    coordinator
+        Who coordinates the campaign now, if anyone does.
+    jobs
+        Batch jobs by group; empty for a campaign without any.
+    unanswered
+        Why batch systems could not be asked.
     """
 
-    summary: Summary
+    summary: Summary | None
     runs: tuple[RunState, ...]
     last_commit: float | None
     recent_rate: float | None
     last_event: dict[str, object] | None
+    coordinator: str | None
+    jobs: tuple[GroupJobs, ...]
+    unanswered: tuple[str, ...]
 
 
 RECENT = 600.0
 
 
-def read_status(directory: CampaignDirectory, plan: Plan) -> Status:
-    """Read commit records and the journal's last line."""
-    records = [CommitRecord.read(directory.record(name)) for name in directory.committed()]
+def read_status(directory: CampaignDirectory) -> Status:
+    """Read commit records and journal, and ask each batch system once about the jobs that may be left.
+
+    Raises
+    ------
+    CampaignError
+        There is no campaign, not even one that was submitted.
+    """
+    events = list(Journal(directory.journal).read())
+    jobs = submitted_jobs(events)
+    queue = ask_queue(jobs)
+    plan = None if jobs and not directory.plan.exists() else Plan.read(directory.plan)
+    records = [CommitRecord.read(directory.record(name)) for name in directory.committed()] if plan else []
     finished = Counter(record.run for record in records)
     quarantined = Counter(record.run for record in records if record.quarantine)
     times = [
@@ -52,20 +81,22 @@ def read_status(directory: CampaignDirectory, plan: Plan) -> Status:
         for record in records
         if "finished" in record.report
     ]
-    now = time.time()
     newest = max((finish for finish, _, _ in times), default=None)
-    last_event = None
-    for event in Journal(directory.journal).read():
-        last_event = event
+    holder = current(directory)
     return Status(
-        summary=summarise(plan, iter(records)),
+        summary=summarise(plan, iter(records)) if plan else None,
         runs=tuple(
             RunState(run.name, run.signals, -(-run.signals // plan.block), finished[run.name], quarantined[run.name])
             for run in plan.runs
-        ),
-        last_commit=None if newest is None else now - newest,
+        )
+        if plan
+        else (),
+        last_commit=None if newest is None else time.time() - newest,
         recent_rate=_rate([entry for entry in times if newest is not None and entry[0] > newest - RECENT]),
-        last_event=last_event,
+        last_event=events[-1] if events else None,
+        coordinator=str(holder) if holder else None,
+        jobs=count_jobs(jobs, queue),
+        unanswered=tuple(queue.unanswered.values()),
     )
 
 

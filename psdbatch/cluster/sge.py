@@ -95,7 +95,7 @@ class GridEngine(BatchSystem):
 
     def options(self, job: JobRequest, name: str, log: Path) -> list[str]:
         own_check = any(option.split()[0] == "-w" for option in job.options)
-        path = str(log).format(job="$JOB_ID")
+        path = str(log).replace("{job}", "$JOB_ID")
         return [
             f"-N {name}",
             "-S /bin/bash",

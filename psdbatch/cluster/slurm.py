@@ -109,7 +109,7 @@ class SLURM(BatchSystem):
         return None
 
     def options(self, job: JobRequest, name: str, log: Path) -> list[str]:
-        path = str(log).replace("%", "%%").format(job="%j")
+        path = str(log).replace("%", "%%").replace("{job}", "%j")
         return [
             f"--job-name={name}",
             f'--output="{path}"',

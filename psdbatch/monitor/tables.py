@@ -121,26 +121,53 @@ def summary_table(summary: Summary, compared: Iterable[tuple[str, tuple[float, f
 
 def status_table(status: Status) -> RenderableType:
     """State of a campaign."""
-    summary = status.summary
-    left = summary.missing
+    facts = [("coordinator", status.coordinator)] if status.coordinator else []
+    if status.summary is None:
+        facts.append(("plan", "none yet: the coordinator makes it when it starts"))
+    else:
+        facts += _progress(status, status.summary)
+    if status.last_event:
+        facts.append(
+            ("last event", " ".join(str(status.last_event.get(key, "")) for key in ("event", "reason")).strip())
+        )
+    parts = [_facts(facts)]
+    if status.jobs or status.unanswered:
+        parts += [Text(), jobs_table(status)]
+    if status.runs:
+        table = Table("run", "signals", "blocks", "finished", "quarantined", box=None)
+        for run in status.runs[:MOST_ROWS]:
+            table.add_row(run.name, f"{run.signals:,}", f"{run.blocks:,}", f"{run.finished:,}", f"{run.quarantined:,}")
+        parts += [Text(), table]
+    return Group(*parts)
+
+
+def jobs_table(status: Status) -> RenderableType:
+    """Batch jobs: one row per group, and what could not be asked."""
+    table = Table("jobs", "system", "pending", "running", "finished", Column("waiting for", overflow="fold"), box=None)
+    for group in status.jobs:
+        reasons = ", ".join(f"{reason} ({count})" for reason, count in group.pending.items())
+        table.add_row(
+            group.group,
+            group.system,
+            f"{sum(group.pending.values()):,}",
+            f"{group.running:,}",
+            f"{group.finished:,}",
+            Text(reasons),
+        )
+    return Group(table, *(Text(f"no answer: {reason}") for reason in status.unanswered))
+
+
+def _progress(status: Status, summary: Summary) -> list[tuple[str, str]]:
     facts = [
         ("signals", f"{summary.signals:,} = {_accounting(summary)}"),
         ("blocks", f"{summary.finished:,} of {summary.blocks:,} finished, {summary.quarantined:,} quarantined"),
     ]
     if status.last_commit is not None:
         facts.append(("last commit", f"{duration(status.last_commit)} ago"))
-    if status.recent_rate and left:
-        facts.append(
-            ("pace", f"{quantity(status.recent_rate, 'signals/s')}: {duration(left / status.recent_rate)} left")
-        )
-    if status.last_event:
-        facts.append(
-            ("last event", " ".join(str(status.last_event.get(key, "")) for key in ("event", "reason")).strip())
-        )
-    table = Table("run", "signals", "blocks", "finished", "quarantined", box=None)
-    for run in status.runs[:MOST_ROWS]:
-        table.add_row(run.name, f"{run.signals:,}", f"{run.blocks:,}", f"{run.finished:,}", f"{run.quarantined:,}")
-    return Group(_facts(facts), Text(), table)
+    if status.recent_rate and summary.missing:
+        left = summary.missing / status.recent_rate
+        facts.append(("pace", f"{quantity(status.recent_rate, 'signals/s')}: {duration(left)} left"))
+    return facts
 
 
 def audit_table(result: Audit) -> RenderableType:

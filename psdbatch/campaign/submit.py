@@ -1,0 +1,162 @@
+"""The coordinator itself as a batch job: login nodes kill processes that run for long."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from pathlib import Path
+
+from psdbatch.campaign import files
+from psdbatch.campaign.directory import CampaignDirectory
+from psdbatch.campaign.jobs import COORDINATOR_SUBMITTED, CampaignJob, ask_queue, submitted_jobs
+from psdbatch.campaign.journal import Journal
+from psdbatch.campaign.layout import store_layout
+from psdbatch.campaign.lock import current
+from psdbatch.campaign.prepare import find_files
+from psdbatch.cluster.systems import BatchSystem, batch_system
+from psdbatch.config import CampaignConfig
+from psdbatch.config.cluster import System
+from psdbatch.errors import BatchSystemBusyError, CampaignError, ConfigurationError, ExitCode, ModelError, StorageError
+
+NOTICE = 300.0
+"""Seconds before its time limit in which a coordinator stops in order; less for short jobs."""
+
+KEPT_VARIABLES = ("PATH", "LD_LIBRARY_PATH")
+"""Environment that a job needs as it is here, besides the site's and psdbatch's own."""
+
+
+def submit(config: CampaignConfig, source: Path) -> CampaignJob:
+    """Check what can be checked quickly, write the coordinator's job script into the campaign, and submit it.
+
+    Parameters
+    ----------
+    source
+        What ``psdbatch run`` gets: a ``campaign.toml`` or a campaign directory.
+
+    Raises
+    ------
+    PsdbatchError
+        Something is wrong with the configuration, a coordinator is at work or waits already, or the batch system
+        refuses the job.
+    """
+    kind = coordinator_system(config)
+    check(config)
+    directory = CampaignDirectory(Path(config.campaign))
+    refuse_second(directory)
+    system = batch_system(kind)
+    try:
+        for folder in (directory.path, directory.logs):
+            files.make_directory(folder)
+        files.replace_durably(directory.coordinator_script, job_script(system, config, source).encode())
+        directory.coordinator_script.chmod(0o700)
+    except OSError as error:
+        raise StorageError(f"{directory.path}: cannot be written: {error.strerror or error}", lasting=True) from error
+    job = system.submit(directory.coordinator_script)
+    Journal(directory.journal).write(COORDINATOR_SUBMITTED, system=kind, job=job)
+    return CampaignJob(kind, job, "coordinator", None)
+
+
+def coordinator_system(config: CampaignConfig) -> System:
+    """The batch system that the coordinator is submitted to."""
+    cluster = config.cluster
+    if cluster.kind == "local" and cluster.coordinator.kind is None:
+        raise ConfigurationError(
+            "'cluster.coordinator.kind' must be 'slurm' or 'sge', so that the coordinator can be submitted; "
+            "'psdbatch run' runs it here"
+        )
+    return cluster.system(cluster.coordinator)
+
+
+def check(config: CampaignConfig) -> None:
+    """See now what would let the job fail at its start, as far as it costs no reading.
+
+    Raises
+    ------
+    PsdbatchError
+        A file is missing, or the configuration does not fit together.
+    """
+    find_files(config.input.files)
+    store_layout(config.processing, config.results)
+    kept = CampaignDirectory(Path(config.campaign)).plan
+    if not Path(config.model.path).exists() and not kept.exists():
+        raise ModelError(f"{config.model.path}: the model does not exist")
+    for group in config.cluster.workers:
+        if group.image and "://" not in group.image and not Path(group.image).exists():
+            raise ConfigurationError(f"worker group '{group.name}': image {group.image} does not exist")
+
+
+def refuse_second(directory: CampaignDirectory) -> None:
+    """Refuse to submit while a coordinator waits or works.
+
+    Raises
+    ------
+    CampaignError
+        There is one.
+    BatchSystemBusyError
+        The batch system does not say whether there is one.
+    """
+    advice = f"'psdbatch status {directory.path}' shows how it goes, 'psdbatch cancel {directory.path}' stops it"
+    jobs = [job for job in submitted_jobs(Journal(directory.journal).read()) if job.is_coordinator]
+    queue = ask_queue(jobs)
+    for job in jobs:
+        if state := queue.state(job):
+            raise CampaignError(
+                f"{directory.path}: its coordinator is {state.state} already as job {job.job}; {advice}"
+            )
+    if holder := current(directory):
+        raise CampaignError(f"{directory.path}: is being run by {holder}; {advice}")
+    for reason in queue.unanswered.values():
+        raise BatchSystemBusyError(
+            f"{reason}; an earlier coordinator may still wait or work, so none is submitted now; try again later"
+        )
+
+
+def job_script(system: BatchSystem, config: CampaignConfig, source: Path) -> str:
+    """Shell script of the coordinator's job.
+
+    The shell stays between batch system and coordinator: it hands on the signal to stop, waits, and has the job queued
+    again if its time was over before the campaign's end.
+    """
+    job, directory = config.cluster.coordinator, CampaignDirectory(Path(config.campaign))
+    options = system.options(job, f"psdbatch-{_word(directory.path.name)}", directory.logs / "coordinator-{job}.log")
+    options += system.enduring(job, min(NOTICE, job.walltime / 3))
+    python = job.python or sys.executable
+    kept = [*KEPT_VARIABLES, *system.site_variables, *sorted(key for key in os.environ if key.startswith("PSDBATCH_"))]
+    variables = {key: os.environ[key] for key in kept if key in os.environ} | job.environment
+    return "\n".join(
+        [
+            "#!/bin/bash",
+            f"# Coordinator of the campaign in {directory.path}, written by 'psdbatch submit'.",
+            *(f"{system.directive} {option}" for option in options),
+            "",
+            *(f"export {key}={shlex.quote(value)}" for key, value in variables.items()),
+            "export PYTHONUNBUFFERED=1",
+            *job.prologue,
+            "",
+            "# Batch systems warn with USR1 and USR2, some all processes of a job: the coordinator knows only TERM.",
+            f"(trap '' USR1 USR2; exec {shlex.quote(python)} -m psdbatch run {shlex.quote(str(source.absolute()))}) &",
+            "coordinator=$!",
+            "stopped=",
+            'stop() { stopped=${stopped:-$1}; kill -TERM "$coordinator" 2>/dev/null; }',
+            "trap 'stop limit' USR1",
+            "trap 'stop cancelled' TERM INT USR2",
+            "",
+            "# A signal interrupts 'wait', which then says something above 128.",
+            'wait "$coordinator"; code=$?',
+            'while [ "$code" -gt 128 ] && kill -0 "$coordinator" 2>/dev/null; do wait "$coordinator"; code=$?; done',
+            'if [ "$code" -gt 128 ]; then wait "$coordinator"; last=$?; [ "$last" = 127 ] || code=$last; fi',
+            "",
+            f'if [ "$stopped" = limit ] && [ "$code" = {int(ExitCode.UNFINISHED)} ]; then',
+            '  echo "psdbatch: the time of this job is over and blocks are left; it is queued again"',
+            f"  {system.run_again}",
+            "fi",
+            'exit "$code"',
+            "",
+        ]
+    )
+
+
+def _word(text: str) -> str:
+    """``text`` as batch systems take it for a job's name."""
+    return "".join(letter if letter.isascii() and (letter.isalnum() or letter in "._-") else "_" for letter in text)
