@@ -29,7 +29,8 @@ def configure_tensorflow(threads: int, gpu_memory_growth: bool = True) -> None:
     """Set TensorFlow up for a worker process; only before its first operation, later calls change nothing.
 
     One thread per operation: the blocks of a worker's threads fill the cores, and operations that spread over all cores
-    would only wait for one another.
+    would only wait for one another.  No TensorFloat-32: GPUs since the A100 round the inputs of matrix products to 10 bits by
+    default, and would answer differently from all older GPUs and from CPUs.
 
     Parameters
     ----------
@@ -38,6 +39,7 @@ def configure_tensorflow(threads: int, gpu_memory_growth: bool = True) -> None:
     gpu_memory_growth
         Take GPU memory as it is needed rather than all at once.
     """
+    tf.config.experimental.enable_tensor_float_32_execution(False)
     try:
         tf.config.threading.set_intra_op_parallelism_threads(1)
         tf.config.threading.set_inter_op_parallelism_threads(max(1, threads))
@@ -139,23 +141,28 @@ class Engine:
             raise OutOfMemoryError(f"a batch of {self.batch:,} signals is over the limit of {limit:,}")
 
     def _build(self) -> tuple[Function, bool]:
+        """The function, compiled as far as XLA goes: whole, or its preparation alone, or nothing of it."""
         self._check_limit()
         settings = self.settings
         if settings.xla:
             try:
                 return self._tried(inference(settings), compile_whole=True), True
             except tf.errors.OpError as error:
-                if _is_no_room(error):
-                    raise _translated(error, settings) from error
-                logger.warning(
-                    "%s: XLA does not compile this model, its graph runs uncompiled: %s",
-                    settings.facts.source,
-                    _first_line(error),
-                )
+                self._note_refusal("XLA does not compile this model, its graph runs uncompiled", error)
+            try:
+                return self._tried(inference(settings, compile_preparation=True), compile_whole=False), False
+            except tf.errors.OpError as error:
+                self._note_refusal("XLA does not compile the preparation either, it runs uncompiled too", error)
         try:
-            return self._tried(inference(settings, compile_preparation=settings.xla), compile_whole=False), False
+            return self._tried(inference(settings), compile_whole=False), False
         except tf.errors.OpError as error:
             raise _translated(error, settings) from error
+
+    def _note_refusal(self, message: str, error: Exception) -> None:
+        """Go on without XLA, unless it is memory that fails."""
+        if _is_no_room(error):
+            raise _translated(error, self.settings) from error
+        logger.warning("%s: %s: %s", self.settings.facts.source, message, _first_line(error))
 
     def _tried(self, function: Callable[[Any], Any], compile_whole: bool) -> Function:
         """The function made for one static shape, after a first call."""

@@ -74,6 +74,8 @@ ALLOWED = frozenset(
 VARIABLES = frozenset(
     [
         "Assign",
+        "AssignAddVariableOp",  # training functions, which Keras 2 saves along
+        "AssignSubVariableOp",
         "AssignVariableOp",
         "AutoReloadVariable",
         "DisableCopyOnRead",
