@@ -16,20 +16,22 @@ from typing import Any
 
 from distributed import get_worker
 
+from psdbatch.campaign.admission import agreeing_engine, worker_facts
 from psdbatch.campaign.block import BlockResult, Stages, compute_block
 from psdbatch.campaign.commit import Attempt, CommitRecord
 from psdbatch.campaign.directory import CampaignDirectory
+from psdbatch.campaign.engines import worker_group
 from psdbatch.campaign.layout import store_layout
 from psdbatch.campaign.plan import Block, Plan, PlannedRun
 from psdbatch.campaign.provenance import versions
 from psdbatch.campaign.reading import RunReader
-from psdbatch.campaign.schema import Schema, engine_settings, make_schema
+from psdbatch.campaign.schema import Schema, SignalKind, make_schema
 from psdbatch.cluster.names import GROUP
 from psdbatch.cluster.walltime import this_shift
 from psdbatch.cluster.watchdog import deadline
-from psdbatch.config import CampaignConfig, read_config
+from psdbatch.config import CampaignConfig, WorkerGroup, read_config
 from psdbatch.errors import StorageError
-from psdbatch.models.batching import BatchedEngine, engine_for
+from psdbatch.models.batching import BatchedEngine
 from psdbatch.models.facts import ModelFacts
 from psdbatch.results.shards import encode_shard
 from psdbatch.results.store import shard_file
@@ -173,27 +175,26 @@ def stage_shards(
 class Session:
     """A campaign as a worker process knows it: read once from the campaign directory."""
 
+    directory: CampaignDirectory
     config: CampaignConfig
     facts: ModelFacts
-    tuning: Path
+    group: WorkerGroup | None
 
     def schema(self, run: PlannedRun) -> Schema:
         """Columns of the run's group."""
         return make_schema(self.config, self.facts, run.timestamp_unit, run.columns)
 
     def engine(self, run: PlannedRun) -> BatchedEngine:
-        """The engine for the run's signals; made once per process, with the batch size measured here."""
-        settings = engine_settings(self.config, self.facts, run)
-        return engine_for(settings, self.config.processing.batch, self.tuning)
+        """The engine for the run's signals; made and examined once per process, with the batch size measured here."""
+        return agreeing_engine(self.directory, self.config, self.facts, SignalKind.of(run), self.group).engine
 
 
 @lru_cache(maxsize=4)
 def open_session(campaign: str) -> Session:
     """Session of the campaign in directory ``campaign``."""
     directory = CampaignDirectory(Path(campaign))
-    facts = ModelFacts.read(directory.model / "model.json")
-    frozen = replace(facts, path=str(directory.model / "model.pb"))
-    return Session(read_config(directory.config), frozen, directory.tuning)
+    config = read_config(directory.config)
+    return Session(directory, config, worker_facts(directory), worker_group(config))
 
 
 @contextmanager

@@ -77,8 +77,24 @@ def make_schema(config: CampaignConfig, facts: ModelFacts, timestamp_unit: str, 
     return schema
 
 
-def engine_settings(config: CampaignConfig, facts: ModelFacts, run: PlannedRun) -> EngineSettings:
-    """Everything that the engine for a run's signals depends on."""
+@dataclass(frozen=True, order=True)
+class SignalKind:
+    """What an engine must know of raw signals: how many samples, of which dtype."""
+
+    samples: int
+    sample_dtype: str
+
+    @classmethod
+    def of(cls, run: PlannedRun) -> SignalKind:
+        """Kind of the signals of ``run``."""
+        return cls(run.samples, run.sample_dtype)
+
+    def __str__(self) -> str:
+        return f"{self.samples} samples of {self.sample_dtype}"
+
+
+def engine_settings(config: CampaignConfig, facts: ModelFacts, kind: SignalKind | PlannedRun) -> EngineSettings:
+    """Everything that the engine for signals of a kind, or of a run, depends on."""
     return EngineSettings(
         facts=facts,
         source=config.model,
@@ -86,8 +102,8 @@ def engine_settings(config: CampaignConfig, facts: ModelFacts, run: PlannedRun) 
         preparation=config.preparation,
         charge=config.charge,
         pile_up=config.pile_up,
-        samples=run.samples,
-        sample_dtype=run.sample_dtype,
+        samples=kind.samples,
+        sample_dtype=kind.sample_dtype,
         xla=config.processing.xla,
     )
 

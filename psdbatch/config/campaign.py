@@ -123,6 +123,12 @@ class Processing(Section):
         "auto", description="signals in one model call; 'auto': measured on the device"
     )
     xla: bool = Field(True, description="compile model and preparation with XLA where it can")
+    tolerance: float = Field(
+        1e-4,
+        gt=0,
+        lt=1,
+        description="a worker whose class scores differ by more from the campaign's reference answers is refused; other outputs: as a fraction",
+    )
     time_limit: Seconds = Field(3600.0, description="a block that takes longer is tried on another worker")
     attempts: int = Field(3, ge=1, description="attempts at a block before it is quarantined or left over")
     backoff: Seconds = Field(
