@@ -39,6 +39,8 @@ def main() -> NoReturn:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    # A batch system signals all processes of a job, and its shell hands the signal on: once is enough.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 

@@ -116,12 +116,14 @@ def job_script(system: BatchSystem, config: CampaignConfig, source: Path) -> str
     """Shell script of the coordinator's job.
 
     The shell stays between batch system and coordinator: it hands on the signal to stop, waits, and has the job queued
-    again if its time was over before the campaign's end.
+    again if its time was over before the campaign's end.  The time is kept here, as Grid Engine's own warning before
+    a time limit does not come to a job that runs for the second time, and SLURM's comes up to a minute early.
     """
     job, directory = config.cluster.coordinator, CampaignDirectory(Path(config.campaign))
     options = system.options(job, f"psdbatch-{_word(directory.path.name)}", directory.logs / "coordinator-{job}.log")
-    options += system.enduring(job, min(NOTICE, job.walltime / 3))
-    python = job.python or sys.executable
+    options += system.enduring
+    seconds = int(job.walltime - min(NOTICE, job.walltime / 3))
+    program = shlex.join([job.python or sys.executable, "-m", "psdbatch", "run", str(source.absolute())])
     kept = [*KEPT_VARIABLES, *system.site_variables, *sorted(key for key in os.environ if key.startswith("PSDBATCH_"))]
     variables = {key: os.environ[key] for key in kept if key in os.environ} | job.environment
     return "\n".join(
@@ -134,22 +136,22 @@ def job_script(system: BatchSystem, config: CampaignConfig, source: Path) -> str
             "export PYTHONUNBUFFERED=1",
             *job.prologue,
             "",
-            "# Batch systems warn with USR1 and USR2, some all processes of a job: the coordinator knows only TERM.",
-            f"(trap '' USR1 USR2; exec {shlex.quote(python)} -m psdbatch run {shlex.quote(str(source.absolute()))}) &",
+            "# Some batch systems signal all processes of a job, and warn with USR1 and USR2: the coordinator knows only TERM.",
+            f"(trap '' USR1 USR2; exec timeout --foreground --signal=TERM {seconds} {program}) &",
             "coordinator=$!",
-            "stopped=",
-            'stop() { stopped=${stopped:-$1}; kill -TERM "$coordinator" 2>/dev/null; }',
-            "trap 'stop limit' USR1",
-            "trap 'stop cancelled' TERM INT USR2",
+            "trap : USR1",
+            "trap 'kill -TERM \"$coordinator\" 2>/dev/null' TERM INT USR2",
             "",
             "# A signal interrupts 'wait', which then says something above 128.",
             'wait "$coordinator"; code=$?',
             'while [ "$code" -gt 128 ] && kill -0 "$coordinator" 2>/dev/null; do wait "$coordinator"; code=$?; done',
             'if [ "$code" -gt 128 ]; then wait "$coordinator"; last=$?; [ "$last" = 127 ] || code=$last; fi',
             "",
-            f'if [ "$stopped" = limit ] && [ "$code" = {int(ExitCode.UNFINISHED)} ]; then',
-            '  echo "psdbatch: the time of this job is over and blocks are left; it is queued again"',
+            "# 124: 'timeout' stopped it.",
+            'if [ "$code" = 124 ]; then',
+            '  echo "psdbatch: the time of this job is nearly over; it is queued again"',
             f"  {system.run_again}",
+            f"  code={int(ExitCode.UNFINISHED)}",
             "fi",
             'exit "$code"',
             "",

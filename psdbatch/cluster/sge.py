@@ -33,6 +33,7 @@ class GridEngine(BatchSystem):
     directive = "#$"
     job_variable = "JOB_ID"
     site_variables = ("SGE_ROOT", "SGE_CELL", "SGE_CLUSTER_NAME", "SGE_QMASTER_PORT", "SGE_EXECD_PORT")
+    enduring = ("-r y", "-notify")
     run_again = "exit 99"
     passing = (
         "commlib error",
@@ -107,9 +108,6 @@ class GridEngine(BatchSystem):
             *([] if own_check else ["-w e"]),  # an impossible request is refused now instead of waiting for ever
             *job.options,
         ]
-
-    def enduring(self, job: JobRequest, notice: float) -> list[str]:
-        return ["-r y", "-notify", f"-l s_rt={max(1, int(job.walltime - notice))}"]
 
     def _accounted(self, job: str, latest: float) -> JobEnd | None:
         if time.monotonic() > latest:  # at some sites qacct reads the accounting of years, for each job

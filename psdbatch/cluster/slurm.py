@@ -53,6 +53,7 @@ class SLURM(BatchSystem):
     directive = "#SBATCH"
     job_variable = "SLURM_JOB_ID"
     site_variables = ("SLURM_CONF", "SLURM_CLUSTERS")
+    enduring = ("--requeue",)
     run_again = 'scontrol requeue "$SLURM_JOB_ID"'
     passing = (
         "Unable to contact slurm controller",
@@ -119,12 +120,9 @@ class SLURM(BatchSystem):
             "--ntasks=1",
             f"--cpus-per-task={job.cores}",
             f"--mem={math.ceil(job.memory / 2**20)}M",
-            f"--time={max(1, math.floor(job.walltime / 60))}",
+            f"--time={math.ceil(job.walltime / 60)}",
             *job.options,
         ]
-
-    def enduring(self, job: JobRequest, notice: float) -> list[str]:
-        return ["--requeue", f"--signal=B:USR1@{round(notice)}"]
 
     def _squeue(self, shown: str) -> list[list[str]]:
         environment = {key: value for key, value in os.environ.items() if not key.startswith("SQUEUE_")}  # filters
@@ -169,6 +167,7 @@ def _queued(fields: list[str]) -> QueuedJob:
     job, state, ends, node, *reason = fields
     words = "|".join(reason)
     if state in PENDING:
+        words = "not considered yet" if words == "None" else words
         return QueuedJob(job, JobState.PENDING, words if state == "PENDING" else f"{state} {words}")
     if state in ENDS:
         return QueuedJob(job, JobState.FINISHED, state, node)

@@ -96,6 +96,8 @@ class BatchSystem(ABC):
     """Environment variables that its commands need to find their server."""
     run_again: ClassVar[str]
     """Shell line with which a job that is about to end has itself queued again."""
+    enduring: ClassVar[tuple[str, ...]]
+    """Options of a job that runs again if its node dies, and hears of its end before it comes."""
     passing: ClassVar[tuple[str, ...]]
     """Parts of complaints that say nothing about a job: the server is restarting, overloaded, out of reach."""
 
@@ -164,16 +166,6 @@ class BatchSystem(ABC):
             Name of the job in the queue.
         log
             File for what the job prints; ``{job}`` in it stands for the job's number.
-        """
-
-    @abstractmethod
-    def enduring(self, job: JobRequest, notice: float) -> list[str]:
-        """Further options of a job that runs again if its node dies, and gets SIGUSR1 before its time is over.
-
-        Parameters
-        ----------
-        notice
-            Seconds between the signal and the end.
         """
 
     def _call(self, *command: str, environment: Mapping[str, str] | None = None) -> Answer:
