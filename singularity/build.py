@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import argparse
+import fcntl
 import hashlib
 import os
 import shutil
@@ -27,8 +28,16 @@ SUITE = "bookworm"
 
 
 def main() -> None:
-    """Build the image that the command line asks for, unless it is there already."""
+    """Build the image that the command line asks for."""
     options = _options()
+    Path("build").mkdir(exist_ok=True)
+    with Path("build", "image.lock").open("w") as lock:  # two at once would download and bootstrap into one directory
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        make(options)
+
+
+def make(options: argparse.Namespace) -> None:
+    """Build an image, unless it is there already and made of the same files."""
     output = options.output or Path("build", f"psdbatch-{options.kind}.sif")
     inputs = digest(options.kind, options.base, options.compression)
     note = output.with_name(output.name + ".inputs")
