@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -116,7 +117,9 @@ def _load_keras(source: Path) -> Any:
         return tf.keras.models.load_model(source, compile=False)
     except Exception as error:  # Keras raises whatever its layers raise
         if source.suffix == ".keras":
-            raise ModelError(f"{source}: Keras cannot load the model: {_first_line(error)}") from error
+            raise ModelError(
+                f"{source}: Keras cannot load the model{_of_another_keras(source)}: {_first_line(error)}"
+            ) from error
         first = error
     try:
         return _load_old_h5(source)
@@ -124,6 +127,18 @@ def _load_keras(source: Path) -> Any:
         raise ModelError(
             f"{source}: Keras cannot load the model: {_first_line(first)}; nor rebuild it: {_first_line(error)}"
         ) from error
+
+
+def _of_another_keras(source: Path) -> str:
+    """What to do about a file that another generation of Keras wrote; nothing if it is of this one."""
+    try:
+        with zipfile.ZipFile(source) as archive:
+            written = str(json.loads(archive.read("metadata.json"))["keras_version"])
+    except (KeyError, TypeError, ValueError):
+        return ""
+    if written.split(".")[0] == tf.keras.__version__.split(".")[0]:
+        return ""
+    return f" of Keras {written} (this is {tf.keras.__version__}; give the SavedModel instead, made by the Keras that wrote it)"
 
 
 def _load_old_h5(source: Path) -> Any:
@@ -142,6 +157,8 @@ def _load_old_h5(source: Path) -> Any:
         model = tf.keras.Sequential()
         for layer in layers:
             settings = {key: value for key, value in layer["config"].items() if key not in _FOR_TRAINING}
+            if not settings.get("time_major", True):  # what Keras 3 always does
+                del settings["time_major"]
             shape = settings.pop("batch_input_shape", None)
             if shape and not model.layers:
                 model.add(tf.keras.layers.InputLayer(tuple(shape[1:])))

@@ -17,6 +17,8 @@ import numpy as np
 import pytest
 
 import psdbatch as package
+from psdbatch.config import ModelSource
+from psdbatch.errors import ModelError
 from tests.campaigns import WINDOW, write_config
 from tests.images import CHECKOUT
 
@@ -39,6 +41,27 @@ for name in names:
     importlib.import_module(name)
 import keras, numpy, tensorflow
 print(len(names), tensorflow.__version__, keras.__version__, numpy.__version__)
+"""
+
+SAVE_MODELS = """
+import sys
+import numpy as np
+from psdbatch.models.quiet import tf
+
+layers = tf.keras.layers
+samples = np.random.default_rng(0).random((64, 40), np.float32)
+networks = {
+    "dense": [layers.Dense(8, activation="relu"), layers.BatchNormalization(), layers.Dropout(0.3)],
+    "recurrent": [layers.Reshape((40, 1)), layers.LSTM(4)],
+}
+for name, hidden in networks.items():
+    model = tf.keras.Sequential([tf.keras.Input((40,)), *hidden, layers.Dense(2, activation="softmax")])
+    model.compile("adam", "sparse_categorical_crossentropy")
+    model.fit(samples, np.arange(64) % 2, verbose=0)
+    for suffix in ("", ".h5", ".keras"):
+        model.save(f"{sys.argv[1]}/{name}{suffix}")
+    np.save(f"{sys.argv[1]}/{name}.npy", model(samples).numpy())
+np.save(f"{sys.argv[1]}/samples.npy", samples)
 """
 
 
@@ -80,6 +103,35 @@ def test_every_module_can_be_imported(oldest: Path) -> None:
 def test_unit_tests_pass(oldest: Path, name: str) -> None:
     report = run(oldest, "-m", "pytest", "-q", "-p", "no:cacheprovider", CHECKOUT / "tests" / "unit" / name)
     assert " passed" in report
+
+
+@pytest.fixture(scope="module")
+def old_models(oldest: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of trained networks that Keras 2 saved in each of its formats, and their answers."""
+    folder = tmp_path_factory.mktemp("keras2")
+    run(oldest, "-c", SAVE_MODELS, folder)
+    return folder
+
+
+@pytest.mark.parametrize("name", ["dense", "dense.h5", "recurrent", "recurrent.h5"])
+def test_models_that_keras_2_saved_answer_here_as_there(old_models: Path, tmp_path: Path, name: str) -> None:
+    from psdbatch.models.describe import describe
+    from psdbatch.models.frozen import load
+    from psdbatch.models.quiet import tf
+
+    network = load(describe(ModelSource(path=str(old_models / name)), tmp_path))
+    (answer,) = network(tf.constant(np.load(old_models / "samples.npy")))
+    expected = np.load(old_models / f"{name.removesuffix('.h5')}.npy")
+    np.testing.assert_allclose(answer.numpy(), expected, atol=1e-6)
+
+
+def test_a_keras_file_of_keras_2_that_keras_3_cannot_read_is_refused_with_a_way_out(
+    old_models: Path, tmp_path: Path
+) -> None:
+    from psdbatch.models.describe import describe
+
+    with pytest.raises(ModelError, match=r"recurrent\.keras: .*of Keras 2\.14\.0 .*give the SavedModel instead"):
+        describe(ModelSource(path=str(old_models / "recurrent.keras")), tmp_path)
 
 
 def test_a_model_frozen_here_answers_there_as_here(oldest: Path, tmp_path: Path) -> None:
