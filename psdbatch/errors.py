@@ -55,7 +55,7 @@ class ChangedError(CampaignError):
     """Configuration, model or input files are not what the campaign was planned with."""
 
 
-class WorkerRefused(CampaignError):
+class WorkerRefused(CampaignError):  # noqa: N818 - what happened to the worker
     """A worker may not take part: it gives other answers, runs other versions, or lacks its GPU."""
 
 

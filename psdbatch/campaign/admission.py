@@ -154,7 +154,7 @@ def agreeing_engine(
                 reference = awaited_reference(directory, config, facts, kind)
             differences = compare(engine, reference, empty_answers(settings, engine.batch), tolerance)
             _check(differences, reference, path, engine, kind, group)
-            by_column = {entry.column: round(entry.distance, 4) for entry in differences}
+            by_column = {entry.column: float(f"{entry.distance:.2g}") for entry in differences}
             _agreed[key] = Agreement(engine, len(reference.samples), by_column)
         return _agreed[key]
 

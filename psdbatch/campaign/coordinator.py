@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,9 @@ from psdbatch.campaign.lock import hold
 from psdbatch.campaign.plan import Plan, chains
 from psdbatch.campaign.prepare import Campaign
 from psdbatch.campaign.process import COMMITS, BlockTask, block_task
+from psdbatch.campaign.references import ReferenceWork, start_reference
 from psdbatch.campaign.witness import Witness
-from psdbatch.cluster.farm import open_farm
+from psdbatch.cluster.farm import Farm, open_farm
 from psdbatch.cluster.jobs import JobSheet
 from psdbatch.cluster.walltime import MARGIN
 from psdbatch.monitor.progress import Progress
@@ -70,7 +72,11 @@ def _process(campaign: Campaign, committed: set[BlockName], journal: Journal, pr
     plan, directory, config = campaign.plan, campaign.directory, campaign.config
     progress.begin(plan.signals, plan.count_signals(committed))
     witness = Witness(journal, progress, left=plan.count_blocks() - len(committed))
-    with open_farm(config.cluster, job_sheet(campaign), directory.certificates, witness) as farm, progress:
+    with ExitStack() as stack:
+        # A local worker makes the reference itself; elsewhere it is made while the jobs wait in the queue.
+        reference = None if config.cluster.kind == "local" else stack.enter_context(start_reference(campaign))
+        farm = stack.enter_context(open_farm(config.cluster, job_sheet(campaign), directory.certificates, witness))
+        stack.enter_context(progress)
         witness.farm = farm
         progress.address(farm.client.dashboard_link if config.cluster.dashboard else None)
         progress.workers = farm.describe
@@ -83,13 +89,19 @@ def _process(campaign: Campaign, committed: set[BlockName], journal: Journal, pr
             watcher=witness,
             quarantine=lambda task, failures: give_up(directory, plan, task, failures, witness),
             death_of=farm.deaths.of,
-            pulse=lambda: farm.pulse(witness.left),
+            pulse=lambda: _pulse(farm, witness, reference),
         )
         left_over = dispatcher.run(_tasks(directory, plan, committed))
         used = farm.use()
     if left_over:
         journal.write("left over", blocks=[str(block.name) for task in left_over for block in task.blocks][:1000])
     return used
+
+
+def _pulse(farm: Farm, witness: Witness, reference: ReferenceWork | None) -> None:
+    if reference is not None:
+        reference.check()
+    farm.pulse(witness.left)
 
 
 def job_sheet(campaign: Campaign) -> JobSheet:

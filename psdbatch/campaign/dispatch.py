@@ -31,6 +31,7 @@ SUBMITTED_TOGETHER = 100
 """Tasks in one message to the scheduler: enough that a message costs little per task, few enough to start at once."""
 
 _COUNT_AGAIN = 1.0  # seconds after which the worker threads are counted anew: a question to the scheduler
+_MOVE = 1.0  # seconds before a block goes to another worker, when its own was about to leave or lost its job
 _DEATH_NEWS = 20.0  # seconds that the reason of a worker's death may take to arrive: a batch system is asked for it
 
 
@@ -253,7 +254,7 @@ class Dispatcher:
         elif verdict is Verdict.RETRY_ALONE:
             self._alone.append(_Waiting(0.0, next(self._counter), task, troubles))
         elif verdict in (Verdict.RETRY, Verdict.AGAIN):
-            pause = self.backoff * 2 ** (len(troubles.failures) - 1) if verdict is Verdict.RETRY else 0.0
+            pause = self.backoff * 2 ** (len(troubles.failures) - 1) if verdict is Verdict.RETRY else _MOVE
             heapq.heappush(self._paused, _Waiting(time.monotonic() + pause, next(self._counter), task, troubles))
         return [task] if verdict is Verdict.LEAVE else []
 

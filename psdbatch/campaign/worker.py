@@ -22,6 +22,7 @@ from distributed import Worker
 
 from psdbatch.campaign.admission import admit
 from psdbatch.campaign.directory import CampaignDirectory
+from psdbatch.campaign.engines import worker_group
 from psdbatch.cluster.events import ADMITTED, LEFT, REFUSED
 from psdbatch.cluster.names import GROUP, NAME
 from psdbatch.cluster.nanny import ReportingNanny
@@ -67,14 +68,13 @@ class CampaignWorker(Worker):  # type: ignore[misc]
             loop.add_signal_handler(number, self._shift.leave)
         said = {"name": self.name, "node": node_name(), "group": os.environ.get(GROUP, "")}
         try:
-            config = read_config(self._campaign.config)
-            group = next(group for group in config.cluster.workers if group.name == said["group"])
+            group = worker_group(read_config(self._campaign.config))
             admission = await asyncio.to_thread(admit, self._campaign, group)
         except PsdbatchError as error:
             await self.scheduler.log_event(topic=REFUSED, msg={**said, "reason": str(error)})
             raise
         await super().start_unsafe()
-        self.log_event(ADMITTED, {**said, **admission.facts()})
+        self.log_event(ADMITTED, {**admission.facts(), **said})
         asyncio.ensure_future(self._watch_clock())  # noqa: RUF006 - lives as long as the process
         return self
 
@@ -94,6 +94,7 @@ class CampaignWorker(Worker):  # type: ignore[misc]
 
         if self.status is Status.running:  # type: ignore[has-type]
             self.status = Status.paused  # the scheduler sends no more; what runs goes on
+        self._shift.stopped()
         while not self._shift.idle():
             await asyncio.sleep(0.1)
         patience = HAND_OVER

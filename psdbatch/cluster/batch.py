@@ -105,6 +105,7 @@ class BatchCluster(SpecCluster):  # type: ignore[misc]
         self._systems: dict[System, BatchSystem] = {
             group.system: batch_system(group.system) for group in self.groups.values()
         }
+        self._by_address: dict[str, Placed] = {}
         self._numbers = itertools.count(1)
         self._left: int | None = None
         self._asked = 0.0
@@ -156,7 +157,7 @@ class BatchCluster(SpecCluster):  # type: ignore[misc]
                 REFUSED: self._refused,
                 LEFT: self._left_well,
             }
-            self.scheduler.add_plugin(Events(calls))
+            self.scheduler.add_plugin(Events(calls, self._arrived, self._gone))
             self._beating = asyncio.ensure_future(self._beat())
 
     async def _close(self) -> None:
@@ -190,20 +191,27 @@ class BatchCluster(SpecCluster):  # type: ignore[misc]
             await asyncio.sleep(BEAT)
 
     def _update_worker_status(self, op: str, message: Any) -> None:
-        """Workers come and go; the base class would cancel the job of one that is gone for some seconds."""
+        """Keep the list of workers; the base class would cancel the job of one that is gone for some seconds."""
         if op == "add":
-            for address, facts in message["workers"].items():
-                if placed := self._placed(facts["name"]):
-                    self.groups[placed.group].arrived(placed, address)
             self.scheduler_info["workers"].update(message.pop("workers"))
             self.scheduler_info.update(message)
         elif op == "remove":
-            facts = self.scheduler_info["workers"].pop(message)
-            if placed := self._placed(facts["name"]):
-                self.groups[placed.group].gone(placed)
-                if placed.left or placed.released:
-                    self.deaths.report(message, Death("the worker had left", innocent=True))
-                self._ask_soon = True  # has its job ended, or only its process?
+            self.scheduler_info["workers"].pop(message, None)
+
+    def _arrived(self, address: str, name: str) -> None:
+        if placed := self._placed(name):
+            self._by_address[address] = placed
+            self.groups[placed.group].arrived(placed, address)
+
+    def _gone(self, address: str) -> None:
+        placed = self._by_address.get(address)
+        if placed is None:
+            return
+        if placed.address == address:
+            self.groups[placed.group].gone(placed)
+        if placed.left or placed.released:
+            self.deaths.report(address, Death("the worker had left", innocent=True))
+        self._ask_soon = True  # has its job ended, or only its process?
 
     def _placed(self, name: object) -> Placed | None:
         group = self.groups.get(group_of(str(name)))

@@ -17,4 +17,8 @@ SETTINGS = {
     "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 1 << 30,
     "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_THRESHOLD_": 1 << 25,
     "distributed.scheduler.validate": False,
+    # A worker needs no web server of its own: fewer open ports, and none that a stranger could reach.
+    "distributed.worker.http.routes": [],
+    # Whether a job is lost, its batch system says; Dask would cancel the job of a worker that restarts slowly.
+    "distributed.deploy.lost-worker-timeout": "1 d",
 }

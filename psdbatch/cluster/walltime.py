@@ -23,6 +23,9 @@ ENDS, MARGIN, PACE = "PSDBATCH_JOB_ENDS", "PSDBATCH_MARGIN", "PSDBATCH_SECONDS_P
 REMEMBERED = 16
 """Blocks whose pace is remembered; the slowest of them predicts the next, as neighbours on the node come and go."""
 
+STOP_WAIT = 10.0
+"""Seconds at most until the scheduler is told that this worker takes no more blocks."""
+
 SAFETY = 1.25
 """A block may take this much longer than the slowest one remembered."""
 
@@ -54,10 +57,15 @@ class Shift:
         self._usual = 0
         self._lock = threading.Lock()
         self._on_leave: Callable[[], object] | None = None
+        self._stopped = threading.Event()
 
     def on_leave(self, call: Callable[[], object]) -> None:
-        """Have ``call`` called, from any thread, when the time is over."""
+        """Have ``call`` called, from any thread, when the time is over; it ends in :meth:`stopped`."""
         self._on_leave = call
+
+    def stopped(self) -> None:
+        """The coordinator's scheduler has been told to send no more blocks."""
+        self._stopped.set()
 
     def remaining(self) -> float:
         """Seconds until the job is killed."""
@@ -83,6 +91,8 @@ class Shift:
         """
         if self.leaving or not self.fits(signals):
             self.leave()
+            # A block that came back before the scheduler knows would only be sent here again.
+            self._stopped.wait(STOP_WAIT if self._on_leave else 0)
             raise NoTimeLeftError(
                 f"block {name} was not started: it may take {self.predicted(signals):.0f} s and the job has {self.remaining():.0f} s left"
             )

@@ -74,7 +74,7 @@ class Progress:
 
     def line(self) -> str:
         """The state in one line."""
-        return f"{self._done:,} of {self._total:,} signals, {self._pace()}{self._trouble()}{self._jobs()}"
+        return f"{self._done:,} of {self._total:,} signals, {self._pace()}{self._trouble()}"
 
     def __enter__(self) -> Self:
         if self.console.is_terminal:
@@ -98,7 +98,7 @@ class Progress:
             )
         elif time.monotonic() - self._last_line > LINE_EVERY:
             self._last_line = time.monotonic()
-            self.console.print(self.line(), highlight=False)
+            self.console.print(self.line() + self._jobs(), highlight=False, markup=False)
 
     def _pace(self) -> str:
         if self._started is None:

@@ -1,0 +1,178 @@
+"""Campaigns on a real SLURM: two kinds of workers, and everything that a farm does to them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.campaigns import psdbatch, pulses, start, store_digests, wait_for_commits, write_file, write_network
+from tests.farms import (
+    Material,
+    admitted,
+    check_whole,
+    end,
+    farm,
+    jobs_by_group,
+    journal,
+    slurm_group,
+    wait,
+)
+from tests.servers.slurm import Slurm
+
+pytestmark = pytest.mark.slow
+
+BLOCKS = 40
+
+
+@pytest.fixture(scope="module")
+def material(tmp_path_factory: pytest.TempPathFactory) -> Material:
+    """Two runs of 20 blocks each, with a network that takes about a second for one."""
+    folder = tmp_path_factory.mktemp("material")
+    for run in (1, 2):
+        write_file(folder / f"data/run_{run:04d}.psdz", pulses(10_000, run))
+    network = write_network(folder / "network.pb", hidden=(4096, 4096))
+    made = Material(str(folder / "data/*.psdz"), network, {})
+    config = made.config(folder, {"processes": 1, "threads": 2}, processing={"block": 500, "batch": 500})
+    psdbatch("run", config)
+    made.digests.update(store_digests(folder / "campaign"))
+    return made
+
+
+SMALL = {"block": 500, "batch": 500}
+
+
+def test_two_groups_work_at_the_same_time_and_the_store_is_that_of_a_local_cluster(
+    slurm: Slurm, material: Material, tmp_path: Path
+) -> None:
+    cluster = farm(slurm_group("k80", jobs=2, batch=250), slurm_group("v100", cores=2))
+    process = start("run", material.config(tmp_path, cluster, processing=SMALL))
+    campaign = tmp_path / "campaign"
+    wait("workers of both kinds", lambda: admitted(campaign, "k80") and admitted(campaign, "v100"), process)
+    said = end(process)
+    summary = check_whole(campaign, material)
+    assert {name: use["lost_seconds"] for name, use in summary["groups"].items()} == {"k80": 0.0, "v100": 0.0}
+    assert all(use["blocks"] > 0 for use in summary["groups"].values()), said
+    assert sum(use["blocks"] for use in summary["groups"].values()) == BLOCKS
+    batches = {entry["group"]: entry["batches"] for entry in journal(campaign, "worker admitted")}
+    assert {name: list(sizes.values()) for name, sizes in batches.items()} == {"k80": [250], "v100": [500]}
+    slurm.wait_empty(30)
+    assert not (campaign / "certificates").exists()
+
+
+def test_a_cancelled_worker_job_is_replaced_and_nobody_is_blamed(
+    slurm: Slurm, material: Material, tmp_path: Path
+) -> None:
+    process = start("run", material.config(tmp_path, farm(slurm_group("k80", jobs=2)), processing=SMALL))
+    campaign = tmp_path / "campaign"
+    wait_for_commits(campaign, 4, process)
+    (victim, _) = jobs_by_group(campaign)["k80"]
+    subprocess.run(["scancel", victim], check=True)
+    wait("a job in its place", lambda: len(jobs_by_group(campaign)["k80"]) > 2, process)
+    end(process)
+    summary = check_whole(campaign, material)
+    assert summary["quarantined"] == 0
+    (reason,) = [entry["reason"] for entry in journal(campaign, "job ended") if entry["job"] == victim]
+    assert "cancelled" in reason
+    assert all(entry["verdict"] == "again" for entry in journal(campaign, "failed"))
+
+
+def test_workers_leave_before_their_time_limit_and_no_second_of_them_is_lost(
+    slurm: Slurm, material: Material, tmp_path: Path
+) -> None:
+    # One minute is the least that SLURM knows; with this margin a worker works for some seconds of it.
+    cluster = farm(slurm_group("v100", jobs=2, walltime="1 min"), margin="45 s")
+    process = start("run", material.config(tmp_path, cluster, processing=SMALL))
+    campaign = tmp_path / "campaign"
+    end(process, seconds=240)
+    summary = check_whole(campaign, material)
+    assert len(jobs_by_group(campaign)["v100"]) > 2
+    assert summary["groups"]["v100"]["lost_seconds"] == 0
+    assert not any("time was over" in entry["reason"] for entry in journal(campaign, "job ended"))
+    assert not [entry for entry in journal(campaign, "failed") if entry["verdict"] != "again"]
+
+
+def test_a_preempted_job_is_replaced(slurm: Slurm, material: Material, tmp_path: Path) -> None:
+    cluster = farm(slurm_group("v100", queue="spare"))
+    process = start("run", material.config(tmp_path, cluster, processing=SMALL))
+    campaign = tmp_path / "campaign"
+    wait_for_commits(campaign, 3, process)
+    owners = [slurm.submit("--partition=v100", "--gres=gpu:v100:4", "--time=1", command="sleep 20") for _ in range(2)]
+    wait("the preemption", lambda: journal(campaign, "job ended"), process)
+    slurm.run("scancel", *owners)
+    end(process)
+    check_whole(campaign, material)
+    assert "preempted" in journal(campaign, "job ended")[0]["reason"]
+
+
+def test_a_failed_node_costs_only_the_blocks_in_flight(slurm: Slurm, material: Material, tmp_path: Path) -> None:
+    process = start("run", material.config(tmp_path, farm(slurm_group("v100")), processing=SMALL))
+    campaign = tmp_path / "campaign"
+    wait_for_commits(campaign, 3, process)
+    (job,) = jobs_by_group(campaign)["v100"]
+    slurm.fail(slurm.node(job))
+    end(process)
+    check_whole(campaign, material)
+    assert len(jobs_by_group(campaign)["v100"]) == 2
+
+
+def test_jobs_wait_for_a_drained_node_and_status_says_why(slurm: Slurm, material: Material, tmp_path: Path) -> None:
+    for node in ("v100-1", "v100-2"):
+        slurm.drain(node, "new cooling")
+    process = start("run", material.config(tmp_path, farm(slurm_group("v100")), processing=SMALL))
+    campaign = tmp_path / "campaign"
+    wait("a job", lambda: jobs_by_group(campaign), process)
+    wait("a reason", lambda: "ReqNodeNotAvail" in psdbatch("status", campaign).stdout, process)
+    for node in ("v100-1", "v100-2"):
+        slurm.resume(node)
+    end(process)
+    check_whole(campaign, material)
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"queue": "no_such_partition"}, "invalid partition specified: no_such_partition"),
+        ({"options": ["--gres=gpu:h100:1"]}, "Invalid generic resource"),
+        ({"options": ["--gres=gpu:v100:99"]}, "Requested node configuration is not available"),
+    ],
+)
+def test_a_job_that_can_never_start_ends_the_campaign_with_the_scheduler_s_words(
+    slurm: Slurm, material: Material, tmp_path: Path, values: dict[str, object], said: str
+) -> None:
+    group = {**slurm_group("v100"), **values}
+    done = psdbatch("run", material.config(tmp_path, farm(group), processing=SMALL), check=1)
+    assert said in done.stderr
+    assert "v100" in done.stderr
+    slurm.wait_empty(10)
+
+
+def test_a_killed_coordinator_leaves_no_job_and_its_campaign_goes_on(
+    slurm: Slurm, material: Material, tmp_path: Path
+) -> None:
+    cluster = farm(slurm_group("k80", jobs=1), slurm_group("v100", jobs=9), worker_timeout="10 s")
+    config = material.config(tmp_path, cluster, processing=SMALL)
+    process = start("run", config)
+    campaign = tmp_path / "campaign"
+    wait_for_commits(campaign, 3, process)
+    assert slurm.jobs()
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    slurm.wait_empty(10 + 30 + 20)  # worker_timeout, the grace of the reaper, and SLURM's own time
+    done = psdbatch("run", config)
+    assert "40 of 40 finished" in done.stdout
+    check_whole(campaign, material)
+
+
+def test_an_interrupted_coordinator_cancels_its_jobs(slurm: Slurm, material: Material, tmp_path: Path) -> None:
+    process = start("run", material.config(tmp_path, farm(slurm_group("v100", jobs=2)), processing=SMALL))
+    campaign = tmp_path / "campaign"
+    wait_for_commits(campaign, 2, process)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode not in (0, None)
+    slurm.wait_empty(30)
+    assert {entry["reason"] for entry in journal(campaign, "job ended")} == {"the campaign has ended"}
