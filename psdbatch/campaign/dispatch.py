@@ -127,6 +127,7 @@ class Dispatcher:
                 done = self._next_done()
                 for future, records in zip(done, self._gather(done), strict=True):
                     left_over += self._settle(future, records)
+                    future.release()  # by itself it would stay: a failure's traceback keeps what keeps the failure
                 left_over += self._judge_deaths()
         finally:
             for future, _, _ in self._running.values():
