@@ -9,6 +9,7 @@ import pytest
 
 from tests.servers.fixtures import new_directory
 from tests.servers.processes import ServerError, processes_where, wait_until
+from tests.servers.sge import GridEngine
 from tests.servers.slurm import Slurm
 
 
@@ -84,35 +85,8 @@ def test_slurm_job_on_a_failed_node_is_requeued_or_lost_as_it_asked(slurm: Slurm
 
 def test_two_slurm_clusters_do_not_see_each_other_and_leave_nothing(slurm: Slurm) -> None:
     first = slurm.submit("--hold")
-    other = Slurm(new_directory("slurm"))
-    try:
-        with other:
-            other.start()  # does nothing when it runs
-            assert other.jobs() == []
-            job = other.submit("--ignore-pbs", command="sleep 1000 & setsid sleep 1000")
-            other.wait_state(job, "RUNNING")
-            assert other.processes()
-        assert other.processes() == []
-        directory = str(other.directory)
-        assert not processes_where(lambda environment: directory in " ".join(environment.values()))
-        other.stop()
-    finally:
-        other.remove()
+    check_life(Slurm(new_directory("slurm")), "RUNNING", "--hold")
     assert slurm.jobs() == [first]
-    assert not other.directory.exists()
-
-
-def test_slurm_starts_again_in_its_directory_with_its_queue(slurm: Slurm) -> None:
-    server = Slurm(new_directory("slurm"))
-    try:
-        with server:
-            job = server.submit("--hold", "--output=/dev/null")
-            server._daemons["slurmctld"].stop()
-            server.stop()
-            server.start()
-            assert server.jobs() == [job]
-    finally:
-        server.remove()
 
 
 def test_slurm_says_with_its_log_what_failed() -> None:
@@ -128,5 +102,86 @@ def test_slurm_says_with_its_log_what_failed() -> None:
         server.remove()
 
 
-def test_environment_of_a_server_ends_with_its_test() -> None:
+@pytest.mark.parametrize("kind", ["K80", "V100"])
+def test_grid_engine_gives_a_queue_of_the_kind_asked_for(sge: GridEngine, tmp_path: Path, kind: str) -> None:
+    options = f"-P P_psdbatch -q mc_gpu_long -pe multicores_gpu 4 -l sps=1,GPU=1,GPUtype={kind} -o {tmp_path / 'out'}"
+    job = sge.submit(*options.split(), command="echo $QUEUE $NSLOTS")
+    sge.wait_state(job)
+    assert (tmp_path / "out").read_text().split() == [f"mc_gpu_long_{kind}", "4"]
+    assert "exit_status  0" in sge.run("qacct", "-j", job)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "-q long -l GPU=1,GPUtype=V100",
+        "-q mc_gpu_long -l GPU=1,GPUtype=H100",
+        "-q mc_gpu_long -l GPU=5,GPUtype=K80",
+        "-q mc_gpu_medium -l GPU=1,h_rt=20:0:0",
+        "-q nosuch",
+        "-P P_nosuch",
+    ],
+)
+def test_grid_engine_refuses_what_can_never_run(sge: GridEngine, options: str) -> None:
+    with pytest.raises(ServerError, match=r"no suitable queues|unknown queue|does not exist"):
+        sge.submit(*options.split())
+
+
+def test_grid_engine_counts_gpus_per_job_and_queue(sge: GridEngine) -> None:
+    options = ("-q", "mc_gpu_long", "-pe", "multicores_gpu", "4", "-l", "GPU=2,GPUtype=K80")
+    jobs = [sge.submit(*options, command="sleep 100") for _ in range(3)]
+    for job in jobs[:2]:
+        sge.wait_state(job, "r")
+    assert "cannot run" in sge.wait_reason(jobs[2])
+    assert sge.state(jobs[2]) == "qw"
+    sge.run("qdel", jobs[0])
+    sge.wait_state(jobs[2], "r")
+
+
+def test_grid_engine_drained_queue_takes_no_job(sge: GridEngine) -> None:
+    sge.drain("*_V100")
+    waiting = sge.submit("-l", "GPU=1,GPUtype=V100", command="sleep 100")
+    other = sge.submit("-l", "GPU=1,GPUtype=K80", command="sleep 100")
+    sge.wait_state(other, "r")
+    assert sge.queue(other).endswith("_K80")
+    assert sge.state(waiting) == "qw"
+    sge.resume()
+    sge.wait_state(waiting, "r")
+
+
+def test_two_grid_engines_do_not_see_each_other_and_leave_nothing(sge: GridEngine) -> None:
+    first = sge.submit("-h")
+    check_life(GridEngine(new_directory("sge")), "r", "-h")
+    assert sge.jobs() == [first]
+
+
+def check_life(server: Slurm | GridEngine, running: str, hold: str) -> None:
+    """Start, start again, stop and remove a server while another runs."""
+    try:
+        with server:
+            daemons = server.processes()
+            server.start()  # does nothing when it runs
+            assert server.processes() == daemons
+            assert server.jobs() == []
+            held = server.submit(hold)
+            server.stop_daemons()
+            assert server.processes() == []
+            server.start()
+            assert server.jobs() == [held]  # the queue is on disk
+            job = server.submit(command="sleep 1000 & setsid sleep 1000")
+            server.wait_state(job, running)
+            assert wait_until(lambda: len(server.processes()) > len(daemons), 30)
+        assert server.processes() == []
+        directory = str(server.directory)
+        left = processes_where(lambda environment: directory in " ".join(environment.values()))
+        assert [Path(f"/proc/{process}/cmdline").read_text() for process in left] == []
+    finally:
+        server.remove()
+    assert not server.directory.exists()
+
+
+def test_environment_of_a_server_ends_with_its_test(slurm_server: Slurm, sge_server: GridEngine) -> None:
+    assert slurm_server.running
+    assert sge_server.running
     assert "SLURM_CONF" not in os.environ
+    assert "SGE_ROOT" not in os.environ

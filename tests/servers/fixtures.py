@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.servers.server import Server
+from tests.servers.sge import GridEngine
 from tests.servers.slurm import Slurm
 
 
@@ -32,11 +34,8 @@ def new_directory(name: str) -> Path:
     return directory
 
 
-@pytest.fixture(scope="session")
-def slurm_server() -> Iterator[Slurm]:
-    """A SLURM cluster with K80 and V100 nodes; tests find it through its `environment` only."""
-    require(Slurm.unavailable())
-    server = Slurm(new_directory("slurm"))
+def session_of(server: Server) -> Iterator[Server]:
+    """Start a server, and remove it after the last test."""
     try:
         server.start()
         yield server
@@ -44,10 +43,37 @@ def slurm_server() -> Iterator[Slurm]:
         server.remove()
 
 
+def visible(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the commands of one test find a server."""
+    for name, value in server.environment.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture(scope="session")
+def slurm_server() -> Iterator[Server]:
+    """A SLURM cluster with K80 and V100 nodes; commands find it through its `environment` only."""
+    require(Slurm.unavailable())
+    yield from session_of(Slurm(new_directory("slurm")))
+
+
 @pytest.fixture
 def slurm(slurm_server: Slurm, monkeypatch: pytest.MonkeyPatch) -> Iterator[Slurm]:
     """A SLURM cluster with empty queues that sbatch, and so dask-jobqueue, finds in this test."""
-    for name, value in slurm_server.environment.items():
-        monkeypatch.setenv(name, value)
+    visible(slurm_server, monkeypatch)
     yield slurm_server
     slurm_server.reset()
+
+
+@pytest.fixture(scope="session")
+def sge_server() -> Iterator[Server]:
+    """A Grid Engine with queues of K80s and V100s; commands find it through its `environment` only."""
+    require(GridEngine.unavailable())
+    yield from session_of(GridEngine(new_directory("sge")))
+
+
+@pytest.fixture
+def sge(sge_server: GridEngine, monkeypatch: pytest.MonkeyPatch) -> Iterator[GridEngine]:
+    """A Grid Engine with empty queues that qsub, and so dask-jobqueue, finds in this test."""
+    visible(sge_server, monkeypatch)
+    yield sge_server
+    sge_server.reset()

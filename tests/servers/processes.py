@@ -117,10 +117,14 @@ class Daemon:
         Receives what it prints.
     environment : mapping
         Its whole environment.
+    patience : float
+        Seconds it may take to end by itself; then it is killed.
     """
 
-    def __init__(self, name: str, command: list[str], log: Path, environment: Mapping[str, str]) -> None:
-        self.name, self.command, self.log = name, command, log
+    def __init__(
+        self, name: str, command: list[str], log: Path, environment: Mapping[str, str], patience: float = 10.0
+    ) -> None:
+        self.name, self.command, self.log, self.patience = name, command, log, patience
         self.environment = dict(environment)
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -152,14 +156,14 @@ class Daemon:
             raise ServerError(f"{self.name} was not started")
         return self._process.pid
 
-    def stop(self, patience: float = 10.0) -> None:
+    def stop(self) -> None:
         """End it and wait for its end."""
         if self._process is None:
             return
         for end in (self._process.terminate, self._process.kill):
             end()
             try:
-                self._process.wait(patience)
+                self._process.wait(self.patience)
                 break
             except subprocess.TimeoutExpired:
                 continue

@@ -100,6 +100,10 @@ class Server(ABC):
         if self.running:
             with contextlib.suppress(ServerError):  # what cannot be cancelled is ended below
                 self.cancel_all()
+        self.stop_daemons()
+
+    def stop_daemons(self) -> None:
+        """End every process of this server, jobs too, but leave the jobs in the queue on disk."""
         for daemon in reversed(self._daemons.values()):
             daemon.stop()
         self._daemons = {}
@@ -152,11 +156,10 @@ class Server(ABC):
         if not wait_until(lambda: not self.jobs(), timeout):
             raise ServerError(f"{self.name}: still queued after {timeout} s: {' '.join(self.jobs())}")
 
-    def _launch(self, name: str, command: list[str], **environment: str) -> None:
+    def _launch(self, name: str, command: list[str], patience: float = 10.0, **environment: str) -> None:
         base = {"PATH": SYSTEM_PROGRAMS, "LC_ALL": "C.UTF-8", MARK: str(self.directory)}
-        daemon = Daemon(
-            name, command, self.directory / "log" / f"{name}.out", {**base, **self.environment, **environment}
-        )
+        log = self.directory / "log" / f"{name}.out"
+        daemon = Daemon(name, command, log, {**base, **self.environment, **environment}, patience)
         self._daemons[name] = daemon
         daemon.start()
 
