@@ -17,7 +17,6 @@ import socket
 import threading
 import time
 import uuid
-from _thread import interrupt_main
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -204,7 +203,8 @@ def _beat(path: Path, ended: threading.Event) -> None:
             os.utime(path)
         except FileNotFoundError:
             logger.error("%s: another coordinator has taken over, as this one was silent for too long", path)
-            interrupt_main(signal.SIGTERM)
+            # A real signal, as it also wakes a main thread that waits; psdbatch's command answers to SIGTERM
+            os.kill(os.getpid(), signal.SIGTERM if callable(signal.getsignal(signal.SIGTERM)) else signal.SIGINT)
             return
         except OSError as error:
             logger.warning("%s: cannot be touched: %s", path, error.strerror or error)

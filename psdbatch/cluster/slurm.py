@@ -179,13 +179,13 @@ def _queued(fields: list[str]) -> QueuedJob:
 def _end(state: str, code: int, signal: int, reason: str) -> JobEnd:
     """From the state ('CANCELLED by 1000' in the accounting), exit code and signal of a finished job."""
     words, innocent = ENDS[state.split()[0]]
+    if reason not in ("", "None", "NonZeroExitCode") and not reason.startswith("RaisedSignal"):
+        return JobEnd(f"{words} ({state}, {reason})", innocent or state == "FAILED")  # it never came to its work
     if state == "FAILED" and code:
         return JobEnd(f"it ended with exit code {code}")
     if state == "FAILED" and signal:
         return JobEnd(f"it was killed by signal {signal}")
-    if reason in ("None", "NonZeroExitCode", "") or state.startswith(reason.upper()):
-        return JobEnd(f"{words} ({state})", innocent)
-    return JobEnd(f"{words} ({state}, {reason})", innocent or state == "FAILED")  # never came to its work
+    return JobEnd(f"{words} ({state})", innocent)
 
 
 def _outside_of_jobs() -> dict[str, str]:
