@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.servers.container import directory_image
 from tests.servers.fixtures import new_directory
 from tests.servers.processes import ServerError, processes_where, wait_until
 from tests.servers.sge import GridEngine
@@ -178,6 +179,19 @@ def check_life(server: Slurm | GridEngine, running: str, hold: str) -> None:
     finally:
         server.remove()
     assert not server.directory.exists()
+
+
+def test_apptainer_builds_an_image_and_runs_it_in_a_gpu_job(slurm: Slurm, apptainer: Path, tmp_path: Path) -> None:
+    image = tmp_path / "small.sif"
+    slurm.run(str(apptainer), "--quiet", "build", str(image), str(directory_image(tmp_path / "image")))
+    job = slurm.submit(
+        "--gres=gpu:v100:2",
+        f"--output={tmp_path / 'out'}",
+        f"--error={tmp_path / 'warnings'}",
+        command=f"{apptainer} exec --bind /usr {image} sh -c 'echo $CUDA_VISIBLE_DEVICES; echo $APPTAINER_CONTAINER'",
+    )
+    slurm.wait_state(job)
+    assert (tmp_path / "out").read_text().split() == ["0,1", str(image)]
 
 
 def test_environment_of_a_server_ends_with_its_test(slurm_server: Slurm, sge_server: GridEngine) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.servers import container
 from tests.servers.server import Server
 from tests.servers.sge import GridEngine
 from tests.servers.slurm import Slurm
@@ -77,3 +78,12 @@ def sge(sge_server: GridEngine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gri
     visible(sge_server, monkeypatch)
     yield sge_server
     sge_server.reset()
+
+
+@pytest.fixture(scope="session")
+def apptainer() -> Path:
+    """The program apptainer, or singularity."""
+    require(container.unavailable())
+    program = container.runtime()
+    assert program is not None
+    return program

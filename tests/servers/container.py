@@ -1,0 +1,36 @@
+"""The container runtime of this machine."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+from tests.servers.processes import SYSTEM_PROGRAMS, missing_programs
+
+NAMES = ("apptainer", "singularity")
+BUILDERS = ("debootstrap", "mksquashfs", "unsquashfs", "newuidmap")
+
+
+def runtime() -> Path | None:
+    """Apptainer, or else Singularity; None where there is neither."""
+    found = (shutil.which(name, path=SYSTEM_PROGRAMS) or shutil.which(name) for name in NAMES)
+    return next((Path(program) for program in found if program), None)
+
+
+def unavailable() -> str | None:
+    """Why images cannot be built and used here, or None."""
+    if sys.platform != "linux":
+        return f"needs Linux, this is {sys.platform}"
+    missing = [] if runtime() else ["apptainer"]
+    missing += missing_programs(BUILDERS)
+    return f"not installed: {', '.join(missing)} (.ci/install-servers installs it)" if missing else None
+
+
+def directory_image(directory: Path) -> Path:
+    """An image without content, for `exec --bind /usr`: this machine's own programs in a container."""
+    for name in ("dev", "etc", "proc", "sys", "tmp", "usr", "var/tmp"):
+        (directory / name).mkdir(parents=True)
+    for name in ("bin", "lib", "lib64", "sbin"):  # as on any Debian since 2019
+        (directory / name).symlink_to(f"usr/{name}")
+    return directory
