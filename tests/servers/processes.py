@@ -40,14 +40,19 @@ def why_not_here(programs: Iterable[str], directory: str = "") -> str | None:
     return None
 
 
+FIRST_PORT = 20_000
+"""From here to 32,000: below the ports that the kernel gives to outgoing connections."""
+
+
 def free_ports(count: int) -> list[int]:
-    """TCP ports nobody listens at, below those the kernel gives to outgoing connections."""
+    """TCP ports nobody listens at; tests that run at the same time in several processes take different hundreds."""
+    first = FIRST_PORT + os.getpid() % 120 * 100
     sockets: list[socket.socket] = []
     try:
         while len(sockets) < count:
             candidate = socket.socket()
             try:
-                candidate.bind(("", random.randrange(20000, 32000)))
+                candidate.bind(("", random.randrange(first, first + 100)))
             except OSError:
                 candidate.close()
                 continue

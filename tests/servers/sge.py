@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import socket
 from pathlib import Path
 from xml.etree import ElementTree
 
 from tests.servers import sge_configuration as configuration
-from tests.servers.processes import ServerError, end_of, free_ports, wait_until, why_not_here
+from tests.servers.processes import FIRST_PORT, ServerError, end_of, free_ports, wait_until, why_not_here
 from tests.servers.server import Server
 
 PROGRAMS = ("sge_qmaster", "sge_execd", "sge_shepherd", "qconf", "qsub", "qstat", "qdel", "qmod", "spooldefaults.bin")
+
+_instances = itertools.count()
 
 
 class GridEngine(Server):
@@ -31,6 +34,7 @@ class GridEngine(Server):
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
         self._ports = free_ports(2)
+        self._number = next(_instances)
 
     @staticmethod
     def unavailable() -> str | None:
@@ -123,7 +127,7 @@ class GridEngine(Server):
     def _launch_daemon(self, name: str) -> None:
         # SGE_ND keeps it in the foreground. All is on disk at any time, and qmaster waits long for clients to leave.
         program = f"{configuration.PROGRAMS}/{name}"
-        self._launch(name, [program], patience=3.0, SGE_ND="true", LD_LIBRARY_PATH=configuration.PROGRAMS)
+        self._launch(name, [program], patience=1.0, SGE_ND="true", LD_LIBRARY_PATH=configuration.PROGRAMS)
 
     def _write_configuration(self, new: bool) -> None:
         root, spool, host = self.directory / "root", self.directory / "spool", socket.gethostname()
@@ -146,7 +150,8 @@ class GridEngine(Server):
         for name in ("bin", "lib", "utilbin"):
             (root / name).mkdir()
             (root / name / architecture).symlink_to(configuration.PROGRAMS)
-        groups = 30_000 + self._ports[0] % 300 * 100
+        # three hundred for each process of parallel tests, a hundred for each Grid Engine in it
+        groups = 20_000 + (self._ports[0] - FIRST_PORT) // 100 * 300 + self._number % 3 * 100
         conf = self.directory / "configuration"
         conf.write_text(configuration.global_configuration(spool, groups))
         resources = configuration.SHARED / "util" / "resources"
