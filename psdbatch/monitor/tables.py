@@ -98,6 +98,13 @@ def summary_table(summary: Summary, compared: Iterable[tuple[str, tuple[float, f
         ("blocks", f"{summary.finished:,} of {summary.blocks:,} finished, {summary.quarantined:,} quarantined"),
         ("store", f"{quantity(summary.bytes, 'B')} in {summary.shards:,} shards"),
         ("this pass", duration(summary.elapsed)),
+        *(
+            (
+                f"workers {name}",
+                f"{use['jobs']} jobs, {duration(use['worker_seconds'])}, {use['lost_seconds']:.0f} s thrown away",
+            )
+            for name, use in summary.groups.items()
+        ),
     ]
     total = sum(summary.seconds.values())
     if total:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 from pathlib import Path
 
 import pytest
+from distributed import Client
+from distributed.security import Security
 
+from psdbatch.cluster.security import read_security
 from tests.campaigns import psdbatch, pulses, start, store_digests, wait_for_commits, write_file, write_network
 from tests.farms import (
     Material,
@@ -21,6 +25,7 @@ from tests.farms import (
     slurm_group,
     wait,
 )
+from tests.images import cpu_image
 from tests.servers.slurm import Slurm
 
 pytestmark = pytest.mark.slow
@@ -176,3 +181,40 @@ def test_an_interrupted_coordinator_cancels_its_jobs(slurm: Slurm, material: Mat
     assert process.returncode not in (0, None)
     slurm.wait_empty(30)
     assert {entry["reason"] for entry in journal(campaign, "job ended")} == {"the campaign has ended"}
+
+
+@pytest.mark.skipif(not os.environ.get("PSDBATCH_TEST_IMAGE"), reason="builds an image: set PSDBATCH_TEST_IMAGE=1")
+@pytest.mark.timeout(900)
+def test_workers_in_an_image_make_the_same_store_as_without(slurm: Slurm, material: Material, tmp_path: Path) -> None:
+    groups = [slurm_group("k80", image=str(cpu_image())), slurm_group("v100", image=str(cpu_image()))]
+    end(start("run", material.config(tmp_path, farm(*groups), processing=SMALL)), seconds=300)
+    summary = check_whole(tmp_path / "campaign", material)
+    assert all(use["blocks"] > 0 for use in summary["groups"].values())
+    assert all(entry["device"] == "CPU" for entry in journal(tmp_path / "campaign", "worker admitted"))
+
+
+def test_a_gpu_group_refuses_workers_without_a_gpu(slurm: Slurm, material: Material, tmp_path: Path) -> None:
+    cluster = farm(slurm_group("v100", allow_cpu=False))
+    done = psdbatch("run", material.config(tmp_path, cluster, processing=SMALL), check=1)
+    assert "sees no GPU" in done.stderr
+    assert "no worker can be had" in done.stderr
+    slurm.wait_empty(30)
+
+
+def test_nobody_without_the_certificate_gets_in(slurm: Slurm, material: Material, tmp_path: Path) -> None:
+    process = start("run", material.config(tmp_path, farm(slurm_group("v100")), processing=SMALL))
+    campaign = tmp_path / "campaign"
+    wait_for_commits(campaign, 1, process)
+    folder = campaign / "certificates"
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
+    (job,) = jobs_by_group(campaign)["v100"]
+    address = re.search(r"(tls://[\d.]+:\d+)", slurm.run("scontrol", "write", "batch_script", job, "-"))
+    assert address
+    stranger = Security.temporary()
+    for client in (address[1].replace("tls://", "tcp://"), address[1]):
+        with pytest.raises(OSError, match=r"Timed out|CERTIFICATE|TLS|closed"):
+            Client(client, timeout=3, security=stranger if client.startswith("tls") else None)
+    with Client(address[1], timeout=10, security=read_security(folder)) as known:
+        assert known.scheduler_info()["workers"]
+    end(process)
