@@ -37,6 +37,7 @@ PATIENCE = 600.0
 """Seconds that a worker waits for the coordinator's reference: loading TensorFlow from a slow file system takes minutes."""
 
 _LOOK_AGAIN = 0.25  # seconds between two looks for the reference
+_LAST_WORD = 10.0  # seconds that a reader of a file system that hangs may hold up the campaign's end
 
 _CONDITIONS, _FAILURE = "conditions.json", "failure.json"
 
@@ -136,7 +137,7 @@ class ReferenceWork:
             if self._process is not None:
                 with suppress(ProcessLookupError):
                     self._process.kill()
-        self._thread.join()
+        self._thread.join(_LAST_WORD)
 
     def __enter__(self) -> Self:
         return self
