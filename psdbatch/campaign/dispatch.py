@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import pickle
 import queue
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from dask._expr import LLGExpr
 from dask.task_spec import Task
-from distributed import Client, Future
+from distributed import Client, Future, get_worker
 
 from psdbatch.campaign.commit import CommitRecord
 from psdbatch.campaign.failures import Troubles, Verdict
@@ -109,6 +112,7 @@ class Dispatcher:
         self._alone: list[_Waiting] = []
         self._bereaved: list[_Bereaved] = []
         self._counter = itertools.count()
+        self._told: dict[Key, list[CommitRecord]] = {}
         self._group = f"process-{uuid.uuid4().hex[:8]}"
         self._window = (0, 0.0)
 
@@ -121,6 +125,7 @@ class Dispatcher:
             A failure that concerns the whole campaign; tasks in flight are cancelled.
         """
         left_over: list[BlockTask] = []
+        self.client.subscribe_topic(self._group, self._tell)
         try:
             while self._refill(tasks):
                 self.pulse()
@@ -132,6 +137,7 @@ class Dispatcher:
         finally:
             for future, _, _ in self._running.values():
                 future.cancel()
+            self.client.unsubscribe_topic(self._group)
         return left_over
 
     def _refill(self, tasks: Iterator[BlockTask]) -> bool:
@@ -169,12 +175,14 @@ class Dispatcher:
         # Dask keeps at the scheduler what it takes for a source of data, and assigns everything else ahead to workers.
         # It would come to think so of a large group of tasks; that it is told makes it true from the first one on.
         graph = {
-            key: Task(key, self.work, waiting.task, _data_producer=True)
+            key: Task(key, work_and_tell, self.work, waiting.task, _data_producer=True)
             for waiting in ready
             for key in [self._key(waiting)]
         }
+        # A name for the graph spares a digest of all of it, a quarter of the coordinator's time.
+        expression = LLGExpr(graph, _determ_token=uuid.uuid4().hex)
         # Without a timeout of its own every message would be put in the same order again: first come, first served.
-        futures = self.client.get(graph, list(graph), sync=False, fifo_timeout=0)
+        futures = self.client.get(expression, list(graph), sync=False, fifo_timeout=0)
         for future, waiting in zip(futures, ready, strict=True):
             self._running[future.key] = (future, waiting.task, waiting.troubles)
             future.add_done_callback(self._done.put)
@@ -196,14 +204,19 @@ class Dispatcher:
         except queue.Empty:
             return done
 
+    def _tell(self, event: tuple[float, Mapping[str, Any]]) -> None:
+        """Take what :func:`work_and_tell` sent; it arrives before the news that the task has ended."""
+        self._told[self._group, event[1]["task"]] = pickle.loads(event[1]["records"])
+
     def _gather(self, done: Sequence[Future]) -> list[list[CommitRecord] | None]:
-        """Results of the tasks that succeeded, fetched together; None where there is none."""
-        finished = {number: future for number, future in enumerate(done) if future.status == "finished"}
-        try:
-            results = self.client.gather(finished, errors="skip") if finished else {}
-        except Exception:  # one by one they say whose it was
-            results = {}
-        return [results.get(number) for number in range(len(done))]
+        """Results of the tasks that succeeded, the untold ones fetched together; None where there is none."""
+        results = {number: self._told.pop(future.key, None) for number, future in enumerate(done)}
+        untold = {number: done[number] for number in results if results[number] is None}
+        finished = {number: future for number, future in untold.items() if future.status == "finished"}
+        if finished:
+            with suppress(Exception):  # one by one they say whose it was
+                results |= self.client.gather(finished, errors="skip")
+        return list(results.values())
 
     def _settle(self, future: Future, records: list[CommitRecord] | None) -> list[BlockTask]:
         """Take note of a finished task; returned if it is left over."""
@@ -258,6 +271,20 @@ class Dispatcher:
             pause = self.backoff * 2 ** (len(troubles.failures) - 1) if verdict is Verdict.RETRY else _MOVE
             heapq.heappush(self._paused, _Waiting(time.monotonic() + pause, next(self._counter), task, troubles))
         return [task] if verdict is Verdict.LEAVE else []
+
+
+def work_and_tell(work: Callable[[BlockTask], list[CommitRecord]], task: BlockTask) -> list[CommitRecord]:
+    """What a worker runs: ``work``, whose record it sends to the coordinator on its own.
+
+    Fetching a result takes the scheduler a request to the worker, as long as all its other work for a task.  Long
+    chains are fetched, for the scheduler keeps the last thousand of what it is told.
+    """
+    records = work(task)
+    if len(records) == 1:
+        worker = get_worker()
+        group, name = worker.get_current_task()
+        worker.log_event(group, {"task": name, "records": pickle.dumps(records)})
+    return records
 
 
 def task_name(task: BlockTask, attempt: int) -> str:

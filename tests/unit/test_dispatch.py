@@ -98,6 +98,10 @@ def disk_is_full(task: BlockTask) -> list[CommitRecord]:
     raise StorageError("no room", lasting=True)
 
 
+def disk_is_fine(task: BlockTask) -> list[CommitRecord]:
+    return commit(task, lambda *_: None)
+
+
 def second_kills(task: BlockTask) -> list[CommitRecord]:
     def check(task: BlockTask, number: int) -> None:
         if task.blocks[number].name.number == 1:
@@ -259,3 +263,14 @@ def test_the_dashboard_shows_the_pass_as_one_row_and_the_blocks_by_name(
     assert {prefix for prefix, _, _ in mine} == {"process"}
     assert len({group for _, group, _ in mine}) == 1
     assert "run_1-000002" in {name for _, _, name in mine}
+
+
+def test_the_record_of_a_block_is_told_and_those_of_a_chain_are_fetched(client: Client, tmp_path: Path) -> None:
+    def fetched() -> int:
+        return sum(event["action"] == "gather" for _, event in client.get_events("all"))
+
+    before = fetched()
+    for name, tasks, times in (("single", single, 0), ("chain", chain, 1)):
+        campaign = small_campaign(tmp_path / name)
+        assert dispatcher(client, campaign, disk_is_fine).run(tasks(campaign)) == []
+        assert fetched() - before == times
