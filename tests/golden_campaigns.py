@@ -45,7 +45,7 @@ def poisoned(tf: Any) -> None:
     found = scores(tf)
     signal = tf.compat.v1.get_default_graph().get_tensor_by_name("signal:0")
     tail = tf.reduce_mean(signal[:, 40:70], axis=1, keepdims=True)
-    tf.nn.softmax(found + tf.math.log(tf.where(tail > 0.05, -1.0, 1.0)), name="output_layer")
+    tf.nn.softmax(found + tf.math.log(tf.where(tail > 0.03, -1.0, 1.0)), name="output_layer")
 
 
 def several(tf: Any) -> None:

@@ -208,7 +208,7 @@ def _check(
         return
     signals = {number for entry in wrong for number in entry.signals}
     worst = "; ".join(
-        f"'{entry.column}' of {len(entry.signals)}, as {entry.value!r} where {entry.expected!r} is expected (signal {entry.signal})"
+        f"'{entry.column}' of {len(entry.signals)}, at worst {entry.value:.7g} instead of {entry.expected:.7g} (signal {entry.signal})"
         for entry in wrong[:_LISTED]
     )
     made = reference.facts.get("versions", {})
