@@ -28,7 +28,7 @@ class Slurm(Server):
 
     Examples
     --------
-    >>> with Slurm(Path("/tmp/slurm")) as slurm:  # doctest: +SKIP
+    >>> with Slurm(Path("cluster")) as slurm:  # doctest: +SKIP
     ...     subprocess.run(["sbatch", "job.sh"], env={**os.environ, **slurm.environment})
     """
 
