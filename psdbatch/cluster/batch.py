@@ -384,6 +384,9 @@ class BatchCluster(SpecCluster):  # type: ignore[misc]
                 except BatchSystemError as error:
                     self.listener.said(f"jobs {', '.join(ids)} could not be cancelled: {error}")
             for job in placed:
+                state = self.scheduler.workers.get(job.address)
+                if state is not None and not state.processing:
+                    job.left = True  # its last heartbeat may be older than the end of its last block
                 self._forget(job.name)
                 self.groups[job.group].cancelled(job)
                 self._finished(job, why)
