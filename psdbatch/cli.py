@@ -161,14 +161,15 @@ def logs(
     from psdbatch.campaign.logs import follow as follow_logs
 
     found = find_logs(CampaignDirectory(campaign.absolute()), group, job, coordinator)
-    for log in found:
+    sizes = {log: log.size for log in found}
+    for log, size in sizes.items():
         if len(found) > 1:
             click.echo(f"==> {log.path.name} <==")
-        for line in log.tail((10 if job is None else None) if lines is None else lines):
+        for line in log.tail((10 if job is None else None) if lines is None else lines, size):
             click.echo(line)
     if follow:
         try:
-            for log, line in follow_logs(found):
+            for log, line in follow_logs(sizes):
                 click.echo(f"{log.path.stem}: {line}" if len(found) > 1 else line)
         except KeyboardInterrupt:
             return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,12 +26,17 @@ class JobLog:
     worker: str | None
     job: str
 
-    def tail(self, lines: int | None) -> list[str]:
-        """The last ``lines`` lines, or all."""
-        if lines is None:
-            return self.path.read_text(errors="replace").splitlines()
+    @property
+    def size(self) -> int:
+        """Bytes written so far."""
+        return self.path.stat().st_size
+
+    def tail(self, lines: int | None, size: int | None = None) -> list[str]:
+        """The last ``lines`` lines, or all, of the first ``size`` bytes."""
+        position, content = self.size if size is None else size, b""
         with self.path.open("rb") as log:
-            position, content = log.seek(0, 2), b""
+            if lines is None:
+                return log.read(position).decode(errors="replace").splitlines()
             while position > 0 and content.count(b"\n") <= lines:
                 step = min(PIECE, position)
                 position -= step
@@ -73,9 +78,9 @@ def find_logs(
     return sorted(chosen, key=lambda log: (log.path.stat().st_mtime_ns, log.path.name))
 
 
-def follow(logs: list[JobLog], pause: float = 0.5) -> Iterator[tuple[JobLog, str]]:
-    """Lines as they are written, for ever."""
-    places = {log: log.path.stat().st_size for log in logs}
+def follow(sizes: Mapping[JobLog, int], pause: float = 0.5) -> Iterator[tuple[JobLog, str]]:
+    """Lines as they are written beyond the given sizes, for ever."""
+    places = dict(sizes)
     while True:
         for log, place in places.items():
             with log.path.open("rb") as content:

@@ -164,6 +164,28 @@ def test_a_cancelled_coordinator_stops_in_order_and_the_campaign_goes_on_later(
 
 
 @batch
+def test_workers_left_by_a_dead_coordinator_are_cancelled(system: BatchSystem, tmp_path: Path) -> None:
+    campaign = tmp_path / "campaign"
+    campaign.mkdir()
+    script = tmp_path / "worker.sh"
+    script.write_text("#!/bin/bash\nsleep 300\n")
+    jobs = [system.submit(script) for _ in range(3)]
+    lines = [
+        {"event": "job submitted", "group": "v100", "worker": f"v100-{job}", "system": system.kind, "job": job}
+        for job in jobs
+    ]
+    lines.append(
+        {"event": "job ended", "group": "v100", "worker": f"v100-{jobs[0]}", "job": jobs[0], "reason": "known"}
+    )
+    (campaign / "journal.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    done = facts("cancel", campaign)
+    assert (done["coordinator"], sorted(done["jobs"])) == (None, sorted(jobs[1:]))
+    for job in jobs[1:]:
+        wait_for_end(system, job, campaign)
+    assert listed(system, jobs[0])  # the journal knows it as ended: it is not this campaign's any more
+
+
+@batch
 @pytest.mark.parametrize("queued_again", ["by an operator", "after its node failed"])
 def test_a_coordinator_queued_again_in_mid_campaign_resumes(
     slurm: Slurm, tmp_path: Path, archive: Path, uninterrupted: dict[str, str], queued_again: str

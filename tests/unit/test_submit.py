@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import subprocess
+import threading
 import time
 from pathlib import Path
 
@@ -12,7 +14,7 @@ import pytest
 
 from psdbatch.campaign.directory import CampaignDirectory
 from psdbatch.campaign.jobs import GroupJobs, Queue, count_jobs, submitted_jobs
-from psdbatch.campaign.logs import find_logs
+from psdbatch.campaign.logs import find_logs, follow
 from psdbatch.campaign.submit import coordinator_system, job_script
 from psdbatch.cluster.systems import JobState, QueuedJob, batch_system
 from psdbatch.config import CampaignConfig
@@ -154,6 +156,27 @@ def test_logs_are_found_by_group_and_job_and_the_newest_is_last(tmp_path: Path) 
     assert len(log.tail(None)) == len(log.tail(40_000)) == 30_000
     with pytest.raises(CampaignError, match="there are 4, of groups coordinator, k80, v100"):
         find_logs(directory, group="h100")
+
+
+def test_a_followed_log_gives_whole_lines_as_they_come(tmp_path: Path) -> None:
+    directory = CampaignDirectory(tmp_path)
+    directory.logs.mkdir()
+    path = directory.logs / "v100-2-17.log"
+    path.write_text("old\n")
+    news = follow({log: log.size for log in find_logs(directory)}, pause=0.01)
+
+    def write() -> None:
+        with path.open("a") as log:
+            for piece in itertools.chain(["one\ntw", "o\n"], itertools.repeat("more\n", 20)):
+                time.sleep(0.02)
+                log.write(piece)
+                log.flush()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    lines = [next(news)[1] for _ in range(3)]
+    writer.join()
+    assert lines == ["one", "two", "more"]
 
 
 def wait_for(path: Path) -> None:
