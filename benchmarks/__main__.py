@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-NAMES = ("starting", "indexing", "storing", "end_to_end", "workers", "obvious", "scaling")
+NAMES = ("starting", "indexing", "storing", "end_to_end", "workers", "obvious", "scaling", "coordinator", "ledger")
 
 
 def main() -> None:
