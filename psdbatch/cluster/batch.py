@@ -347,6 +347,7 @@ class BatchCluster(SpecCluster):  # type: ignore[misc]
                 continue
             self._forget(name)
             group.jobs.pop(name, None)
+            group.turned_away()
             if not group.accepted:
                 self.failure = ClusterError(
                     f"jobs of worker group '{group.name}' are refused by the batch system: {job.refusal}"

@@ -233,6 +233,11 @@ class Group:
         parts += [f"{pending} pending" + (f" ({', '.join(reasons)})" if reasons else "")] if pending else []
         return f"{self.name} {', '.join(parts)}" + (" (given up)" if self.closed else "")
 
+    def turned_away(self) -> None:
+        """The batch system takes no job now; where nodes are avoided, perhaps because none is left."""
+        if self.avoided:
+            self._fruitless += 1
+
     def hopeless(self) -> str | None:
         """Why no further job is worth a try; None while there is hope."""
         if self._fruitless >= PATIENCE:
