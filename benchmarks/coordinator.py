@@ -36,16 +36,16 @@ from benchmarks.__main__ import table
 from psdbatch.acquisition.format import Scan
 from psdbatch.acquisition.index import FileIndex
 from psdbatch.campaign.commit import CommitRecord, StoredShard
-from psdbatch.campaign.coordinator import give_up
 from psdbatch.campaign.directory import CampaignDirectory
-from psdbatch.campaign.dispatch import Dispatcher
 from psdbatch.campaign.journal import Journal
 from psdbatch.campaign.plan import Plan, chains, make_plan
-from psdbatch.campaign.process import BlockTask, block_task
-from psdbatch.campaign.witness import Witness
 from psdbatch.cluster.settings import SETTINGS
 from psdbatch.config import CampaignConfig
+from psdbatch.coordination.coordinator import give_up
+from psdbatch.coordination.dispatch import Dispatcher
+from psdbatch.coordination.witness import Witness
 from psdbatch.monitor.progress import Progress
+from psdbatch.processing.process import BlockTask, block_task
 
 BLOCK = 1 << 20  # signals
 BLOCKS_PER_RUN = 1000

@@ -98,7 +98,7 @@ def steady_pace(campaign: Path) -> float:
 def limit(folder: Path, files: list[Path], samples: int, signals: int) -> tuple[float, float]:
     """Seconds for reading and decompressing alone, and for the compiled function alone, on all cores."""
     from psdbatch.campaign.plan import Plan
-    from psdbatch.campaign.process import open_session
+    from psdbatch.processing.process import open_session
 
     threads = len(os.sched_getaffinity(0))
     stored = [(path, frame) for path in files for frame in frames(path)]

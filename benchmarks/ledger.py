@@ -16,8 +16,8 @@ from psdbatch.campaign.commit import CommitRecord, published
 from psdbatch.campaign.directory import CampaignDirectory
 from psdbatch.campaign.finalise import records, summarise
 from psdbatch.campaign.plan import Plan, chains
-from psdbatch.campaign.process import block_task
-from psdbatch.campaign.status import read_status
+from psdbatch.coordination.status import read_status
+from psdbatch.processing.process import block_task
 from psdbatch.results.store import shard_path
 
 BLOCKS = 100_000

@@ -62,10 +62,10 @@ def index(files: tuple[Path, ...], format_name: str, options: tuple[str, ...], s
 @JSON
 def plan(config: Path, probe: bool, as_json: bool) -> None:
     """Show what a campaign would do: runs, files, signals, blocks, output, time.  No results are written."""
-    from psdbatch.campaign.estimate import estimate
     from psdbatch.campaign.model import find_model
     from psdbatch.campaign.prepare import prepare
-    from psdbatch.campaign.probe import probe_campaign
+    from psdbatch.coordination.estimate import estimate
+    from psdbatch.coordination.probe import probe_campaign
     from psdbatch.monitor import tables
 
     campaign = prepare(_read(config), find_model, create=False)
@@ -88,10 +88,10 @@ def run(context: click.Context, config: Path, retry_quarantined: bool, as_json: 
 
     Files of new runs are added to a finished campaign by running it again.
     """
-    from psdbatch.campaign.coordinator import release_quarantined, run_campaign
-    from psdbatch.campaign.estimate import compare
     from psdbatch.campaign.model import find_model
     from psdbatch.campaign.prepare import prepare
+    from psdbatch.coordination.coordinator import release_quarantined, run_campaign
+    from psdbatch.coordination.estimate import compare
     from psdbatch.monitor import tables
     from psdbatch.monitor.progress import Progress
 
@@ -117,7 +117,7 @@ def submit(config: Path, as_json: bool) -> None:
 
     Its job is described in [cluster.coordinator].  It is queued again if its node dies or its time is over.
     """
-    from psdbatch.campaign.submit import submit as submit_coordinator
+    from psdbatch.coordination.submit import submit as submit_coordinator
 
     settings = _read(config)
     job = submit_coordinator(settings, config)
@@ -134,8 +134,8 @@ def cancel(campaign: Path, as_json: bool) -> None:
     """Stop a campaign's coordinator and cancel all its jobs.  Finished blocks stay; 'run' or 'submit' goes on."""
     from dataclasses import asdict
 
-    from psdbatch.campaign.cancel import cancel as stop
     from psdbatch.campaign.directory import CampaignDirectory
+    from psdbatch.coordination.cancel import cancel as stop
 
     console = _console(quiet=as_json)
     done = stop(CampaignDirectory(campaign.absolute()), lambda step: console.print(step, highlight=False, markup=False))
@@ -157,8 +157,8 @@ def logs(
 ) -> None:
     """Show what a campaign's jobs have printed, the newest last."""
     from psdbatch.campaign.directory import CampaignDirectory
-    from psdbatch.campaign.logs import find_logs
-    from psdbatch.campaign.logs import follow as follow_logs
+    from psdbatch.coordination.logs import find_logs
+    from psdbatch.coordination.logs import follow as follow_logs
 
     found = find_logs(CampaignDirectory(campaign.absolute()), group, job, coordinator)
     sizes = {log: log.size for log in found}
@@ -183,7 +183,7 @@ def status(campaign: Path, as_json: bool) -> None:
     from dataclasses import asdict
 
     from psdbatch.campaign.directory import CampaignDirectory
-    from psdbatch.campaign.status import read_status
+    from psdbatch.coordination.status import read_status
     from psdbatch.monitor import tables
 
     state = read_status(CampaignDirectory(campaign.absolute()))

@@ -1,1 +1,1 @@
-"""Plan, block task, commit, coordinator, audit."""
+"""The campaign directory and what lies in it: plan, commits, journal, summary; and the audit that proves it."""

@@ -89,7 +89,7 @@ class CampaignDirectory:
 
     @property
     def coordinators(self) -> Path:
-        """Who coordinates the campaign: one small file, numbered; see :mod:`psdbatch.campaign.lock`."""
+        """Who coordinates the campaign: one small file, numbered; see :mod:`psdbatch.coordination.lock`."""
         return self.path / "coordinators"
 
     @property

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from psdbatch.acquisition.convert import ConversionSummary
     from psdbatch.acquisition.index import FileIndex
     from psdbatch.campaign.audit import Audit
-    from psdbatch.campaign.estimate import Estimate
     from psdbatch.campaign.finalise import Summary
     from psdbatch.campaign.plan import Plan
-    from psdbatch.campaign.status import Status
+    from psdbatch.coordination.estimate import Estimate
+    from psdbatch.coordination.status import Status
     from psdbatch.models.facts import ModelFacts
 
 MOST_ROWS = 40

@@ -348,7 +348,7 @@ def test_plain_zarr_reads_the_store(uninterrupted: Path) -> None:
 
 def test_the_coordinator_never_imports_tensorflow(tmp_path: Path, uninterrupted: Path) -> None:
     code = (
-        "import sys, psdbatch.campaign.coordinator, psdbatch.campaign.audit, psdbatch.campaign.status, psdbatch.cli;"
+        "import sys, psdbatch.coordination.coordinator, psdbatch.campaign.audit, psdbatch.coordination.status, psdbatch.cli;"
         "assert 'tensorflow' not in sys.modules and 'keras' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

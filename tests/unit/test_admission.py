@@ -12,20 +12,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from psdbatch.campaign import admission, engines
-from psdbatch.campaign.admission import admit, agreeing_engine, worker_facts
-from psdbatch.campaign.agreement import compare
-from psdbatch.campaign.engines import engine_of, worker_group
-from psdbatch.campaign.failures import FailureClass, classify
-from psdbatch.campaign.golden import Reference, reference_path
 from psdbatch.campaign.prepare import Campaign
-from psdbatch.campaign.process import block_task, open_session, process_blocks
-from psdbatch.campaign.reference_answers import empty_answers
-from psdbatch.campaign.references import Conditions, own_reference, start_reference
 from psdbatch.campaign.schema import SignalKind, engine_settings
 from psdbatch.config import Cluster, WorkerGroup
+from psdbatch.coordination.failures import FailureClass, classify
 from psdbatch.errors import CampaignError, WorkerRefused
+from psdbatch.golden.agreement import compare
+from psdbatch.golden.answers import empty_answers
+from psdbatch.golden.batch import Reference, reference_path
+from psdbatch.golden.references import Conditions, own_reference, start_reference
 from psdbatch.models import batch_size
+from psdbatch.processing import admission, engines
+from psdbatch.processing.admission import admit, agreeing_engine, worker_facts
+from psdbatch.processing.engines import engine_of, worker_group
+from psdbatch.processing.process import block_task, open_session, process_blocks
 from tests.campaigns import SAMPLES, psdbatch
 from tests.golden_campaigns import classifier, other_classifier, poisoned, prepared, regression, several, undecided
 

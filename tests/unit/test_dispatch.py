@@ -15,17 +15,17 @@ from distributed import Client, Scheduler, Status, get_worker
 from rich.console import Console
 
 from psdbatch.campaign.commit import Attempt, CommitRecord
-from psdbatch.campaign.coordinator import give_up
 from psdbatch.campaign.directory import CampaignDirectory
-from psdbatch.campaign.dispatch import Dispatcher
 from psdbatch.campaign.journal import Journal
-from psdbatch.campaign.process import BlockTask, block_task
-from psdbatch.campaign.witness import Witness
 from psdbatch.cluster.farm import open_farm
 from psdbatch.cluster.jobs import JobSheet
 from psdbatch.config import Cluster
+from psdbatch.coordination.coordinator import give_up
+from psdbatch.coordination.dispatch import Dispatcher
+from psdbatch.coordination.witness import Witness
 from psdbatch.errors import AcquisitionFileError, ReadError, StorageError
 from psdbatch.monitor.progress import Progress
+from psdbatch.processing.process import BlockTask, block_task
 from tests.small_campaign import SmallCampaign, small_campaign
 
 

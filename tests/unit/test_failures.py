@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from psdbatch.campaign.failures import FailureClass, Troubles, Verdict, classify, describe
 from psdbatch.campaign.journal import Journal
+from psdbatch.coordination.failures import FailureClass, Troubles, Verdict, classify, describe
 from psdbatch.errors import (
     AcquisitionFileError,
     CampaignError,

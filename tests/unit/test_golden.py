@@ -14,14 +14,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from psdbatch.campaign import golden
-from psdbatch.campaign.golden import SIGNALS, Reference, choose, keep, kinds, reference_path
 from psdbatch.campaign.prepare import Campaign
-from psdbatch.campaign.reference_answers import answers_elsewhere, answers_here
-from psdbatch.campaign.references import Conditions, awaited_reference, own_reference, start_reference
 from psdbatch.campaign.schema import SignalKind, engine_settings
 from psdbatch.columns import Flag
 from psdbatch.errors import CampaignError, ModelError
+from psdbatch.golden import batch
+from psdbatch.golden.answers import answers_elsewhere, answers_here
+from psdbatch.golden.batch import SIGNALS, Reference, choose, keep, kinds, reference_path
+from psdbatch.golden.references import Conditions, awaited_reference, own_reference, start_reference
 from tests.campaigns import SAMPLES, pulses, write_file
 from tests.golden_campaigns import prepared, regression, several
 
@@ -67,7 +67,7 @@ def test_of_many_runs_a_few_are_opened_the_first_and_the_last_among_them(tmp_pat
     campaign = prepared(tmp_path, runs={f"run_{number}": SAMPLES for number in range(20)})
     _, places = choose(campaign.plan, campaign.directory, KIND)
     opened = list(dict.fromkeys(place["run"] for place in places))
-    assert len(opened) == golden.RUNS
+    assert len(opened) == batch.RUNS
     assert {"run_0", "run_19"} <= {*opened}
 
 
@@ -153,9 +153,9 @@ def test_answers_made_by_other_code_are_not_taken_from_the_cache(
 ) -> None:
     settings = engine_settings(campaign.config, campaign.facts, KIND)
     samples = own(campaign).samples
-    assert golden.cached_answers(settings, samples) is not None
-    monkeypatch.setattr(golden, "_code", lambda: "after a change")
-    assert golden.cached_answers(settings, samples) is None
+    assert batch.cached_answers(settings, samples) is not None
+    monkeypatch.setattr(batch, "_code", lambda: "after a change")
+    assert batch.cached_answers(settings, samples) is None
 
 
 def test_runs_added_later_get_a_reference_of_their_own_kind(tmp_path: Path) -> None:
@@ -224,7 +224,7 @@ RACER = """
 import sys, hashlib
 from pathlib import Path
 import numpy as np
-from psdbatch.campaign.golden import Reference, keep
+from psdbatch.golden.batch import Reference, keep
 number, path = int(sys.argv[1]), Path(sys.argv[2])
 mine = Reference(np.zeros((4, 8), np.int16), {"flags": np.full(4, number, np.uint16)}, {"who": number})
 sys.stdin.readline()

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from psdbatch.campaign import lock
 from psdbatch.campaign.directory import CampaignDirectory
-from psdbatch.campaign.lock import SILENCE, Coordinator, current, hold
+from psdbatch.coordination import lock
+from psdbatch.coordination.lock import SILENCE, Coordinator, current, hold
 from psdbatch.errors import CampaignError
 
 ELSEWHERE = Coordinator("node17", 4711, os.getuid(), "another machine", 1, None, None, "token")
@@ -46,7 +46,7 @@ def holding_process(directory: CampaignDirectory) -> subprocess.Popen[str]:
     """A process that holds the campaign until it is killed."""
     program = (
         "import sys, time; from pathlib import Path\n"
-        "from psdbatch.campaign.directory import CampaignDirectory; from psdbatch.campaign.lock import hold\n"
+        "from psdbatch.campaign.directory import CampaignDirectory; from psdbatch.coordination.lock import hold\n"
         "with hold(CampaignDirectory(Path(sys.argv[1]))):\n    print('held', flush=True)\n    time.sleep(60)\n"
     )
     command = [sys.executable, "-c", program, str(directory.path)]

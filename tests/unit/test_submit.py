@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 
 from psdbatch.campaign.directory import CampaignDirectory
-from psdbatch.campaign.jobs import GroupJobs, Queue, count_jobs, submitted_jobs
-from psdbatch.campaign.logs import find_logs, follow
-from psdbatch.campaign.submit import coordinator_system, job_script
 from psdbatch.cluster.systems import JobState, QueuedJob, batch_system
 from psdbatch.config import CampaignConfig
 from psdbatch.config.cluster import System
+from psdbatch.coordination.jobs import GroupJobs, Queue, count_jobs, submitted_jobs
+from psdbatch.coordination.logs import find_logs, follow
+from psdbatch.coordination.submit import coordinator_system, job_script
 from psdbatch.errors import CampaignError, ConfigurationError
 
 

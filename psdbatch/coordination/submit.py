@@ -9,14 +9,14 @@ from pathlib import Path
 
 from psdbatch.campaign import files
 from psdbatch.campaign.directory import CampaignDirectory
-from psdbatch.campaign.jobs import COORDINATOR_SUBMITTED, CampaignJob, ask_queue, submitted_jobs
 from psdbatch.campaign.journal import Journal
 from psdbatch.campaign.layout import store_layout
-from psdbatch.campaign.lock import current
 from psdbatch.campaign.prepare import find_files
 from psdbatch.cluster.systems import BatchSystem, batch_system
 from psdbatch.config import CampaignConfig
 from psdbatch.config.cluster import System
+from psdbatch.coordination.jobs import COORDINATOR_SUBMITTED, CampaignJob, ask_queue, submitted_jobs
+from psdbatch.coordination.lock import current
 from psdbatch.errors import BatchSystemBusyError, CampaignError, ConfigurationError, ExitCode, ModelError, StorageError
 
 NOTICE = 300.0

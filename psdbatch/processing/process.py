@@ -16,11 +16,8 @@ from typing import Any
 
 from distributed import get_worker
 
-from psdbatch.campaign.admission import agreeing_engine, worker_facts
-from psdbatch.campaign.block import BlockResult, Stages, compute_block
 from psdbatch.campaign.commit import Attempt, CommitRecord
 from psdbatch.campaign.directory import CampaignDirectory
-from psdbatch.campaign.engines import worker_group
 from psdbatch.campaign.layout import store_layout
 from psdbatch.campaign.plan import Block, Plan, PlannedRun
 from psdbatch.campaign.provenance import versions
@@ -33,6 +30,9 @@ from psdbatch.config import CampaignConfig, WorkerGroup, read_config
 from psdbatch.errors import StorageError
 from psdbatch.models.batching import BatchedEngine
 from psdbatch.models.facts import ModelFacts
+from psdbatch.processing.admission import agreeing_engine, worker_facts
+from psdbatch.processing.block import BlockResult, Stages, compute_block
+from psdbatch.processing.engines import worker_group
 from psdbatch.results.shards import encode_shard
 from psdbatch.results.store import shard_file
 

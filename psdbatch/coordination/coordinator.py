@@ -12,19 +12,19 @@ from typing import Any
 
 from psdbatch.campaign.commit import CommitRecord, quarantine
 from psdbatch.campaign.directory import BlockName, CampaignDirectory
-from psdbatch.campaign.dispatch import Dispatcher
 from psdbatch.campaign.finalise import Summary, finalise
 from psdbatch.campaign.journal import Journal
-from psdbatch.campaign.lock import hold
 from psdbatch.campaign.plan import Plan, chains
 from psdbatch.campaign.prepare import Campaign
-from psdbatch.campaign.process import COMMITS, BlockTask, block_task
-from psdbatch.campaign.references import ReferenceWork, start_reference
-from psdbatch.campaign.witness import Witness
 from psdbatch.cluster.farm import Farm, open_farm
 from psdbatch.cluster.jobs import JobSheet
 from psdbatch.cluster.walltime import MARGIN
+from psdbatch.coordination.dispatch import Dispatcher
+from psdbatch.coordination.lock import hold
+from psdbatch.coordination.witness import Witness
+from psdbatch.golden.references import ReferenceWork, start_reference
 from psdbatch.monitor.progress import Progress
+from psdbatch.processing.process import COMMITS, BlockTask, block_task
 
 QUARANTINED = "the block was given up"
 
@@ -110,7 +110,7 @@ def job_sheet(campaign: Campaign) -> JobSheet:
     tls = ("--tls", str(directory.certificates)) if cluster.encrypted else ()
     inputs = {str(Path(file.path).parent) for run in campaign.plan.runs for file in run.files}
     return JobSheet(
-        program="psdbatch.campaign.worker",
+        program="psdbatch.processing.worker",
         logs=directory.logs,
         label="psd-" + re.sub(r"[^A-Za-z0-9_.]", "_", directory.path.name),
         arguments=("--campaign", str(directory.path), "--timeout", f"{cluster.worker_timeout:g}s", *tls),

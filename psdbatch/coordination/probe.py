@@ -14,8 +14,8 @@ from psdbatch.campaign.commit import CommitRecord
 from psdbatch.campaign.directory import BlockName, CampaignDirectory
 from psdbatch.campaign.plan import Block, Plan, PlannedRun, Segment
 from psdbatch.campaign.prepare import Campaign, write_campaign
-from psdbatch.campaign.process import BlockTask, block_task, process_blocks
 from psdbatch.cluster.local import local_cluster, workers_of
+from psdbatch.processing.process import BlockTask, block_task, process_blocks
 
 PROBE_SIGNALS = 131_072
 """Signals of a probe at most; enough for many batches, and seconds of work for a slow network."""
@@ -85,7 +85,7 @@ def _seconds(record: CommitRecord) -> float:
 
 
 def _warm_up(task: BlockTask) -> None:
-    from psdbatch.campaign.process import open_session
+    from psdbatch.processing.process import open_session
 
     open_session(task.campaign).engine(task.run)
 

@@ -9,11 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from psdbatch.campaign.directory import CampaignDirectory
-from psdbatch.campaign.jobs import CampaignJob, Queue, ask_queue, submitted_jobs
 from psdbatch.campaign.journal import Journal
-from psdbatch.campaign.lock import Coordinator, current
 from psdbatch.cluster.systems import JobState, batch_system
 from psdbatch.config.cluster import System
+from psdbatch.coordination.jobs import CampaignJob, Queue, ask_queue, submitted_jobs
+from psdbatch.coordination.lock import Coordinator, current
 from psdbatch.errors import BatchSystemError, CampaignError
 
 ORDERLY = 120.0

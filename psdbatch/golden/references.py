@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Any, Self
 
 from psdbatch.campaign import files
 from psdbatch.campaign.directory import CampaignDirectory
-from psdbatch.campaign.golden import Reference, cache_answers, cached_answers, choose, keep, kinds, reference_path
 from psdbatch.campaign.plan import Plan
-from psdbatch.campaign.reference_answers import answers_elsewhere, answers_here
 from psdbatch.campaign.schema import SignalKind, engine_settings
-from psdbatch.campaign.software import software
 from psdbatch.config import CampaignConfig
 from psdbatch.errors import CampaignError, PsdbatchError, StorageError
+from psdbatch.golden.answers import answers_elsewhere, answers_here
+from psdbatch.golden.batch import Reference, cache_answers, cached_answers, choose, keep, kinds, reference_path
+from psdbatch.golden.software import software
 from psdbatch.models.facts import ModelFacts
 
 if TYPE_CHECKING:

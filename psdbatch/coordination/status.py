@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from psdbatch.campaign.commit import CommitRecord
 from psdbatch.campaign.directory import CampaignDirectory
 from psdbatch.campaign.finalise import Summary, summarise
-from psdbatch.campaign.jobs import GroupJobs, ask_queue, count_jobs, submitted_jobs
 from psdbatch.campaign.journal import Journal
-from psdbatch.campaign.lock import current
 from psdbatch.campaign.plan import Plan
+from psdbatch.coordination.jobs import GroupJobs, ask_queue, count_jobs, submitted_jobs
+from psdbatch.coordination.lock import current
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Answers of the plain graph: uncompiled, on a CPU; here, or in a process of its own.
 
-``python -m psdbatch.campaign.reference_answers`` is that process: the coordinator never imports TensorFlow, and a
+``python -m psdbatch.golden.answers`` is that process: the coordinator never imports TensorFlow, and a
 process that has a GPU must not use it for this.
 """
 
@@ -18,12 +18,12 @@ from pathlib import Path
 
 import numpy as np
 
-from psdbatch.campaign.golden import Array, Reference
 from psdbatch.campaign.schema import SignalKind, engine_settings
-from psdbatch.campaign.software import software
 from psdbatch.columns import FLAGS, SHAPE
 from psdbatch.config import CampaignConfig
 from psdbatch.errors import ModelError, PsdbatchError
+from psdbatch.golden.batch import Array, Reference
+from psdbatch.golden.software import software
 from psdbatch.models.engine_settings import EngineSettings
 from psdbatch.models.facts import ModelFacts
 from psdbatch.models.outputs import output_columns
@@ -88,7 +88,7 @@ def answers_elsewhere(
 def _run(request: str, source: str, started: Started | None) -> None:
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
     with subprocess.Popen(
-        [sys.executable, "-m", "psdbatch.campaign.reference_answers"],
+        [sys.executable, "-m", "psdbatch.golden.answers"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

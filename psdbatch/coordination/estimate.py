@@ -13,7 +13,7 @@ from psdbatch.campaign.directory import BLOCKS_PER_FOLDER
 from psdbatch.campaign.finalise import Summary
 from psdbatch.campaign.plan import Plan
 from psdbatch.campaign.prepare import Campaign
-from psdbatch.campaign.probe import Probe
+from psdbatch.coordination.probe import Probe
 
 Interval = tuple[float, float]
 

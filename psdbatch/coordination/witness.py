@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from psdbatch.campaign.commit import CommitRecord
 from psdbatch.campaign.directory import BlockName
-from psdbatch.campaign.failures import Verdict
 from psdbatch.campaign.journal import Journal
-from psdbatch.campaign.process import BlockTask
+from psdbatch.coordination.failures import Verdict
 from psdbatch.monitor.progress import Progress
+from psdbatch.processing.process import BlockTask
 
 if TYPE_CHECKING:
     from psdbatch.cluster.farm import Farm

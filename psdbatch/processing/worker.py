@@ -1,7 +1,7 @@
-"""The program of a worker's job: ``python -m psdbatch.campaign.worker``.
+"""The program of a worker's job: ``python -m psdbatch.processing.worker``.
 
 A nanny watches one worker process and restarts it where it dies, so that a crash does not cost another wait in the
-queue.  The worker is examined before the coordinator hears of it (:mod:`psdbatch.campaign.admission`), and leaves
+queue.  The worker is examined before the coordinator hears of it (:mod:`psdbatch.processing.admission`), and leaves
 before its job's time limit (:mod:`psdbatch.cluster.walltime`).
 """
 
@@ -20,9 +20,7 @@ from typing import Any
 import dask
 from distributed import Worker
 
-from psdbatch.campaign.admission import admit
 from psdbatch.campaign.directory import CampaignDirectory
-from psdbatch.campaign.engines import worker_group
 from psdbatch.cluster.events import ADMITTED, LEFT, REFUSED
 from psdbatch.cluster.names import GROUP, NAME
 from psdbatch.cluster.nanny import ReportingNanny
@@ -31,6 +29,8 @@ from psdbatch.cluster.settings import SETTINGS
 from psdbatch.cluster.walltime import Shift, facts, this_shift
 from psdbatch.config import read_config
 from psdbatch.errors import PsdbatchError
+from psdbatch.processing.admission import admit
+from psdbatch.processing.engines import worker_group
 
 logger = logging.getLogger("psdbatch.worker")
 
@@ -155,7 +155,7 @@ def _pass_on(nanny: ReportingNanny, number: int) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="psdbatch.campaign.worker", description=__doc__)
+    parser = argparse.ArgumentParser(prog="psdbatch.processing.worker", description=__doc__)
     parser.add_argument("scheduler", help="address of the coordinator's scheduler")
     parser.add_argument("--name", default=os.environ.get(NAME), help="name of the worker")
     parser.add_argument("--campaign", required=True, help="campaign directory")

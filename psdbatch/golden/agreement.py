@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from psdbatch.campaign.golden import Array, Reference
 from psdbatch.columns import NO_LABEL, SHAPE, Flag
 from psdbatch.errors import ModelError
+from psdbatch.golden.batch import Array, Reference
 from psdbatch.models.batching import BatchedEngine
 
 SHAPE_TOLERANCE = 1e-4

@@ -11,18 +11,18 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from psdbatch.campaign import software
-from psdbatch.campaign.agreement import Difference, compare
 from psdbatch.campaign.directory import CampaignDirectory
-from psdbatch.campaign.engines import engine_of, group_settings
-from psdbatch.campaign.golden import Reference, reference_path
-from psdbatch.campaign.reference_answers import empty_answers
-from psdbatch.campaign.references import Conditions, awaited_reference, own_reference
 from psdbatch.campaign.schema import SignalKind
 from psdbatch.config import CampaignConfig, WorkerGroup, read_config
 from psdbatch.errors import WorkerRefused
+from psdbatch.golden import software
+from psdbatch.golden.agreement import Difference, compare
+from psdbatch.golden.answers import empty_answers
+from psdbatch.golden.batch import Reference, reference_path
+from psdbatch.golden.references import Conditions, awaited_reference, own_reference
 from psdbatch.models.batching import BatchedEngine
 from psdbatch.models.facts import ModelFacts
+from psdbatch.processing.engines import engine_of, group_settings
 
 _LISTED = 3  # columns that a refusal names
 
@@ -84,7 +84,7 @@ class Admission:
 def admit(directory: CampaignDirectory, group: WorkerGroup | None = None) -> Admission:
     """Examine this worker process; the engines made for it are those that its blocks will use.
 
-    To be called after the coordinator's :func:`psdbatch.campaign.references.start_reference`.
+    To be called after the coordinator's :func:`psdbatch.golden.references.start_reference`.
 
     Parameters
     ----------

@@ -23,9 +23,9 @@ from dask.task_spec import Task
 from distributed import Client, Future, get_worker
 
 from psdbatch.campaign.commit import CommitRecord
-from psdbatch.campaign.failures import Troubles, Verdict
-from psdbatch.campaign.process import BlockTask, process_blocks
 from psdbatch.cluster.deaths import Death
+from psdbatch.coordination.failures import Troubles, Verdict
+from psdbatch.processing.process import BlockTask, process_blocks
 
 WINDOW = 2
 """Tasks in flight per worker thread: one that runs and one that waits for it at the scheduler."""

@@ -1,0 +1,1 @@
+"""What runs beside the workers: coordinator, dispatcher, and the commands that look after its jobs."""
