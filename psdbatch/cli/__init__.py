@@ -1,0 +1,35 @@
+"""The commands: parse, call, print.  No logic here, and nothing heavy is imported before a command runs."""
+
+from __future__ import annotations
+
+import click
+
+from psdbatch import __version__
+from psdbatch.cli import campaign, files
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="psdbatch")
+def cli() -> None:
+    """Reprocess archives of detector pulses with a frozen TensorFlow model.
+
+    Acquisition files in, a Zarr store out.  Exit codes: 0 all fine, 1 error, 2 wrong command line, 3 finished but some
+    signals were refused, 4 unfinished (the same command goes on), 5 audit failed.
+    """
+
+
+for command in (
+    campaign.plan,
+    campaign.run,
+    campaign.submit,
+    campaign.status,
+    campaign.logs,
+    campaign.cancel,
+    campaign.audit,
+    campaign.plot,
+    files.index,
+    files.inspect,
+    files.convert,
+    files.simulate,
+):
+    cli.add_command(command)

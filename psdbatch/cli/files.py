@@ -1,0 +1,126 @@
+"""Commands on acquisition files and models: index, inspect, convert, simulate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from psdbatch.cli.common import JSON, PATH, open_console, print_json, read_options
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True, type=PATH)
+@click.option("--format", "format_name", default="auto", show_default=True, help="Acquisition format of all files.")
+@click.option("--option", "options", multiple=True, metavar="KEY=VALUE", help="Option of the format; may be repeated.")
+@click.option("--show", is_flag=True, help="List the damaged regions.")
+@JSON
+def index(files: tuple[Path, ...], format_name: str, options: tuple[str, ...], show: bool, as_json: bool) -> None:
+    """Count signals and find damage in acquisition FILES, in one pass over their headers."""
+    from psdbatch.campaign.prepare import index_files
+    from psdbatch.monitor import tables
+
+    indexes = index_files(files, format_name, read_options(options))
+    if as_json:
+        print_json([entry.to_json() for entry in indexes])
+        return
+    console = open_console()
+    console.print(tables.index_table(indexes))
+    if show:
+        console.print(tables.damage_table(indexes))
+
+
+@click.command()
+@click.argument("model", type=PATH)
+@click.option("--input", "input_name", help="Name of the input tensor.")
+@click.option("--output", "outputs", multiple=True, help="Name of an output tensor; may be repeated.")
+@JSON
+def inspect(model: Path, input_name: str | None, outputs: tuple[str, ...], as_json: bool) -> None:
+    """Show inputs, outputs, operations and digest of a MODEL (.pb, SavedModel, .keras, .h5)."""
+    import tempfile
+
+    from psdbatch.config import ModelSource
+    from psdbatch.models.describing import describe_in_subprocess
+    from psdbatch.monitor import tables
+
+    source = ModelSource(path=str(model.absolute()), input=input_name, outputs=outputs or None)
+    with tempfile.TemporaryDirectory() as folder:
+        facts = describe_in_subprocess(source, Path(folder))
+    if as_json:
+        print_json(facts.to_json())
+    else:
+        open_console().print(tables.model_table(facts))
+
+
+@click.command()
+@click.argument("source", type=PATH)
+@click.argument("target", type=PATH)
+@click.option("--format", "format_name", default="packets", show_default=True, help="Format of TARGET.")
+@click.option("--from", "source_format", default="auto", show_default=True, help="Format of SOURCE.")
+@click.option(
+    "--from-option", "source_options", multiple=True, metavar="KEY=VALUE", help="Option of the format of SOURCE."
+)
+@click.option("--option", "options", multiple=True, metavar="KEY=VALUE", help="Option of the format of TARGET.")
+@JSON
+def convert(
+    source: Path,
+    target: Path,
+    format_name: str,
+    source_format: str,
+    source_options: tuple[str, ...],
+    options: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Convert the acquisition file SOURCE to TARGET in another format, keeping every signal and column."""
+    from dataclasses import asdict
+
+    from psdbatch.acquisition.convert import convert as transcribe
+    from psdbatch.monitor import tables
+
+    summary = transcribe(
+        source,
+        target,
+        format_name,
+        options=read_options(options),
+        source_format=source_format,
+        source_options=read_options(source_options),
+    )
+    if as_json:
+        print_json(asdict(summary))
+    else:
+        open_console().print(tables.conversion_table(summary))
+
+
+@click.command()
+@click.argument("directory", type=PATH)
+@click.option("--run", "run_number", default=1, show_default=True, help="Number of the run.")
+@click.option("--files", default=1, show_default=True, help="Acquisition files of the run.")
+@click.option("--signals", default=100_000, show_default=True, help="Signals in each file.")
+@click.option("--format", "format_name", default="mfm", show_default=True, help="Any format that can be written.")
+@click.option("--option", "options", multiple=True, metavar="KEY=VALUE", help="Option of the format; may be repeated.")
+@click.option(
+    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Setting of the simulation; may be repeated."
+)
+@click.option("--settings", "show_settings", is_flag=True, help="List the settings with their defaults and leave.")
+def simulate(
+    directory: Path,
+    run_number: int,
+    files: int,
+    signals: int,
+    format_name: str,
+    options: tuple[str, ...],
+    settings: tuple[str, ...],
+    show_settings: bool,
+) -> None:
+    """Write acquisition files of a liquid scintillator into DIRECTORY, with the truth beside them."""
+    from psdbatch.config import validated
+    from psdbatch.monitor import tables
+    from psdbatch.simulation.files import simulate_run
+    from psdbatch.simulation.settings import Simulation
+
+    if show_settings:
+        open_console().print(tables.settings_table(Simulation))
+        return
+    chosen = validated(Simulation, {"signals": signals, **read_options(settings)}, "--set")
+    for path in simulate_run(directory, chosen, run_number, files, format_name, read_options(options)):
+        click.echo(path)
