@@ -18,7 +18,7 @@ from psdbatch.errors import ChangedError, ModelError
 from psdbatch.models.describing import describe_in_subprocess
 from psdbatch.models.facts import ModelFacts, source_digest
 
-FACTS_VERSION = 2
+FACTS_VERSION = 3
 """Part of what a description is kept under: raise it when it says something new."""
 
 FACTS, FROZEN, QUESTION = "model.json", "model.pb", "question"

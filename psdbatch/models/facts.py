@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from psdbatch.errors import ModelError
+from psdbatch.models.card import ModelCard
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,8 @@ class ModelFacts:
         Number of graph nodes by operation.
     parameters
         Numbers in the graph's floating-point constants.
+    card
+        What the graph says of itself; None where nobody has written a card into it.
     """
 
     path: str
@@ -67,10 +70,11 @@ class ModelFacts:
     outputs: tuple[TensorFacts, ...]
     operations: Mapping[str, int]
     parameters: int
+    card: ModelCard | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain dictionary; :meth:`from_json` is its inverse."""
-        return asdict(self)
+        return {**asdict(replace(self, card=None)), "card": self.card and self.card.to_json()}
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> ModelFacts:
@@ -79,11 +83,13 @@ class ModelFacts:
         def tensor(entry: Mapping[str, Any]) -> TensorFacts:
             return TensorFacts(**{**entry, "shape": tuple(entry["shape"])})
 
+        card = record.get("card")  # older files have none
         return cls(
             **{
                 **record,
                 "input": tensor(record["input"]),
                 "outputs": tuple(tensor(entry) for entry in record["outputs"]),
+                "card": card and ModelCard.from_json(card),
             }
         )
 

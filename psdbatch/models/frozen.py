@@ -13,6 +13,7 @@ from google.protobuf.message import DecodeError
 
 from psdbatch.config import ModelSource
 from psdbatch.errors import ModelError
+from psdbatch.models.card import card_of
 from psdbatch.models.facts import ModelFacts, TensorFacts
 from psdbatch.models.operations import check_operations
 from psdbatch.models.quiet import tf
@@ -73,6 +74,7 @@ def describe_graph(path: Path, source: ModelSource, source_digest: str) -> Model
         outputs=tuple(_output_facts(tensor, source.path) for tensor in outputs),
         operations=dict(sorted(Counter(node.op for node in graph.node).items())),
         parameters=sum(_floats(node) for node in graph.node if node.op == "Const"),
+        card=card_of(graph, source.path),
     )
 
 
