@@ -39,6 +39,10 @@ class UnknownFormatError(AcquisitionFileError):
     """No registered format recognises the file."""
 
 
+class TrainingSetError(PsdbatchError, ValueError):
+    """A training set cannot be made of its sources, is damaged, or is not the one that was asked for."""
+
+
 class ModelError(PsdbatchError, ValueError):
     """The model cannot be loaded, is not allowed to run, or does not fit the signals."""
 
