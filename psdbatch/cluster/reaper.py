@@ -90,25 +90,22 @@ def reap(jobs: Iterable[tuple[System, str]], worker_timeout: float) -> None:
     by_system: dict[System, list[str]] = {}
     for system, job in jobs:
         by_system.setdefault(system, []).append(job)
-    for system, ids in by_system.items():
-        _cancel(system, _in_state(system, ids, JobState.PENDING))
     end = time.monotonic() + worker_timeout + GRACE
     while by_system and time.monotonic() < end:
+        by_system = {system: left for system, ids in by_system.items() if (left := _cancel_waiting(system, ids))}
         time.sleep(min(5.0, worker_timeout))
-        by_system = {system: left for system, ids in by_system.items() if (left := _in_state(system, ids, None))}
     for system, ids in by_system.items():
         _cancel(system, ids)
 
 
-def _in_state(system: System, ids: list[str], state: JobState | None) -> list[str]:
-    """Those of ``ids`` that are in the queue, in ``state`` or in any; all, where the system does not answer."""
+def _cancel_waiting(system: System, ids: list[str]) -> list[str]:
+    """Cancel those of ``ids`` that wait; those still in the queue, which are all where the system does not answer."""
     try:
         found = batch_system(system).ask(ids)
-    except BatchSystemError:
+    except BatchSystemError:  # nothing follows from that
         return ids
-    return [
-        job for job, facts in found.items() if facts.state is not JobState.FINISHED and state in (None, facts.state)
-    ]
+    _cancel(system, [job for job, facts in found.items() if facts.state is JobState.PENDING])
+    return [job for job, facts in found.items() if facts.state is not JobState.FINISHED]
 
 
 def _cancel(system: System, ids: list[str]) -> None:
