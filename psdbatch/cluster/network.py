@@ -25,10 +25,11 @@ def scheduler_place(config: Cluster) -> dict[str, Any]:
     interfaces = psutil.net_if_addrs()
     if config.address in interfaces:
         return {**place, "interface": config.address}
-    own = {entry.address for entries in interfaces.values() for entry in entries}
+    families = (socket.AF_INET, socket.AF_INET6)
+    own = {entry.address for entries in interfaces.values() for entry in entries if entry.family in families}
     try:
         resolved = {entry[4][0] for entry in socket.getaddrinfo(config.address, None)}
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # the latter for names that no host can have
         raise ConfigurationError(
             f"'cluster.address': '{config.address}' is neither a network interface of this machine ({', '.join(interfaces)}) "
             f"nor an address: {error}"
