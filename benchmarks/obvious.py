@@ -88,7 +88,7 @@ _kept: list[Any] = []
 
 def _network() -> Any:
     if not _kept:
-        from psdbatch.models.networks import dense
+        from psdbatch.networks.dense import dense
 
         _kept.append(dense(75))
     return _kept[0]

@@ -98,9 +98,9 @@ def train(signals_file: Path, frozen: Path) -> None:
     from psdbatch.acquisition.index import index_file, open_signals
     from psdbatch.acquisition.signals import Signals
     from psdbatch.models.freezing import freeze
-    from psdbatch.models.networks import dense
     from psdbatch.models.preparation import model_input, pulses
     from psdbatch.models.quiet import tf
+    from psdbatch.networks.dense import dense
     from psdbatch.simulation.files import load_truth, truth_path
 
     index = index_file(signals_file)

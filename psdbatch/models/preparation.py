@@ -105,10 +105,13 @@ def model_input(pulse: Pulses, preparation: Preparation, length: int) -> Any:
     A window that sticks out of the signal repeats the signal's first or last sample. With ``normalise = "amplitude"``
     the largest sample of the signal becomes 1; a signal without any height stays 0.
     """
-    height = pulse.height(_window(pulse, preparation, length))
-    if preparation.normalise == "amplitude":
-        height *= tf.where(pulse.amplitude > 0, 1.0 / pulse.amplitude, 1.0)
-    return tf.cast(height, tf.float32)
+    return _scaled(pulse.height(_window(pulse.raw, pulse, preparation, length)), pulse, preparation)
+
+
+def model_input_of(height: Any, pulse: Pulses, preparation: Preparation, length: int) -> Any:
+    """Heights of other samples, ``(batch, samples)``, cut and scaled as :func:`model_input` does with those of ``pulse``."""
+    height = tf.cast(height, pulse.baseline.dtype)
+    return _scaled(_window(height, pulse, preparation, length), pulse, preparation)
 
 
 def charges(pulse: Pulses, charge: Charge) -> tuple[Any, Any]:
@@ -204,16 +207,22 @@ def _rest(raw: Any, count: int) -> tuple[Any, Any]:
     return mean, tf.sqrt(square / count)
 
 
-def _window(pulse: Pulses, preparation: Preparation, length: int) -> Any:
-    """Raw samples of the window, edge samples repeated, ``(batch, length)``."""
+def _scaled(height: Any, pulse: Pulses, preparation: Preparation) -> Any:
+    if preparation.normalise == "amplitude":
+        height *= tf.where(pulse.amplitude > 0, 1.0 / pulse.amplitude, 1.0)
+    return tf.cast(height, tf.float32)
+
+
+def _window(samples: Any, pulse: Pulses, preparation: Preparation, length: int) -> Any:
+    """Those of ``samples`` that lie in the window of ``pulse``, edge samples repeated, ``(batch, length)``."""
     last = pulse.samples - 1
     if preparation.align != "start":
         first = reference(pulse, preparation) + preparation.offset
-        return tf.gather(pulse.raw, tf.clip_by_value(first + tf.range(length)[None, :], 0, last), batch_dims=1)
+        return tf.gather(samples, tf.clip_by_value(first + tf.range(length)[None, :], 0, last), batch_dims=1)
     start, end = preparation.offset, preparation.offset + length
     before, after = min(max(0, -start), length), min(max(0, end - pulse.samples), length)
-    inside = pulse.raw[:, max(0, start) : max(0, end)]
-    parts = [tf.repeat(pulse.raw[:, :1], before, axis=1), inside, tf.repeat(pulse.raw[:, last:], after, axis=1)]
+    inside = samples[:, max(0, start) : max(0, end)]
+    parts = [tf.repeat(samples[:, :1], before, axis=1), inside, tf.repeat(samples[:, last:], after, axis=1)]
     return tf.concat([part for part in parts if part.shape[1]], axis=1)
 
 

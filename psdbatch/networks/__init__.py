@@ -1,0 +1,1 @@
+"""Networks by name, what they are trained for, and what they see: examples with augmentation and preparation."""

@@ -1,0 +1,100 @@
+"""Networks of the user's own: a function in a Python file or in an installed module."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from psdbatch.errors import ModelError
+from psdbatch.wording import nearest
+
+
+def load_function(written: str) -> Callable[..., Any]:
+    """The function ``'FILE.py:FUNCTION'`` or ``'package.module:FUNCTION'``.
+
+    A file may import modules that lie beside it.
+
+    Raises
+    ------
+    ModelError
+        File, module or function is not there, or importing it fails.
+    """
+    place, colon, name = written.rpartition(":")
+    if not (place and colon and name):
+        raise ModelError(f"'network.function' is '{written}'; write 'FILE.py:FUNCTION' or 'package.module:FUNCTION'")
+    module = _of_file(Path(place)) if place.endswith(".py") else _of_module(place)
+    function = getattr(module, name, None)
+    if function is None:
+        known = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+        raise ModelError(f"{place}: has no function '{name}'{nearest(name, known)}")
+    if not callable(function):
+        raise ModelError(f"{place}: '{name}' is no function, but of type {type(function).__name__}")
+    checked: Callable[..., Any] = function
+    return checked
+
+
+def call(function: Callable[..., Any], arguments: Mapping[str, Any], written: str) -> Any:
+    """What a user's function returns.
+
+    Raises
+    ------
+    ModelError
+        The function raises; the message says what and in which line.
+    """
+    try:
+        return function(**arguments)
+    except Exception as error:
+        listed = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
+        raise ModelError(f"{written}: called with {listed}, it fails: {_said(error, _file_of(function))}") from None
+
+
+def _of_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise ModelError(f"{path}: there is no such file ('network.function')")
+    specification = importlib.util.spec_from_file_location(path.stem, path)
+    assert specification is not None  # the name ends in .py
+    assert specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    beside = str(path.absolute().parent)
+    sys.path.insert(0, beside)
+    try:
+        specification.loader.exec_module(module)
+    except Exception as error:
+        raise ModelError(f"{path}: cannot be imported: {_said(error, str(path))}") from None
+    finally:
+        sys.path.remove(beside)
+    return module
+
+
+def _of_module(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name and (name == error.name or name.startswith(f"{error.name}.")):
+            raise ModelError(
+                f"'network.function' names the module '{name}', which is not installed here; for a file write 'FILE.py:FUNCTION'"
+            ) from None
+        raise ModelError(f"{name}: cannot be imported: {error}") from None
+    except Exception as error:
+        raise ModelError(f"{name}: cannot be imported: {_said(error, None)}") from None
+
+
+def _said(error: Exception, file: str | None) -> str:
+    """Kind and words of an error, and the last line of the user's file on its way."""
+    words = (str(error).strip() or "no message").split("\n")[0]
+    if isinstance(error, SyntaxError):
+        return f"{type(error).__name__}: {error.msg}, line {error.lineno} of {error.filename}"
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if file is not None and frame.filename == file] or frames[-1:]
+    return f"{type(error).__name__}: {words} (line {own[-1].lineno} of {own[-1].filename})"
+
+
+def _file_of(function: Callable[..., Any]) -> str | None:
+    code = getattr(function, "__code__", None)
+    return None if code is None else str(code.co_filename)

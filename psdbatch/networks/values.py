@@ -1,0 +1,16 @@
+"""Kinds of values that options of networks take."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+Count = Annotated[int, Field(gt=0)]
+"""A number of units, filters or samples."""
+
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+"""A part of a whole, never all of it."""
+
+Positive = Annotated[float, Field(gt=0)]
+"""A number above zero."""
