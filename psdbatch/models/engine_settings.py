@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from psdbatch.config import Charge, ModelSource, PileUp, Preparation, SignalShape
 from psdbatch.errors import ModelError
+from psdbatch.models.card import ModelCard
 from psdbatch.models.facts import ModelFacts
 
 
@@ -30,7 +33,7 @@ class EngineSettings:
 
     @property
     def window(self) -> int:
-        """Samples that the model gets.
+        """Samples that the model gets; of a model with its own preparation, raw ones.
 
         Raises
         ------
@@ -38,6 +41,8 @@ class EngineSettings:
             The model's input does not fit the configuration or the signals.
         """
         taken, name = self._taken(), self.facts.source
+        if self._complete is not None:
+            return self._cut(self._complete)
         if not self.preparation.enabled:
             if taken is not None and taken != self.samples:
                 raise ModelError(
@@ -72,5 +77,34 @@ class EngineSettings:
     @property
     def required(self) -> int:
         """Samples that a signal must have at least."""
-        fixed = self.preparation.enabled and self.preparation.align == "start"
-        return min(self.samples, self.window + max(0, self.preparation.offset) if fixed else self.window)
+        if self._complete is None:
+            return min(self.samples, _needed(self.preparation, self.window))
+        return min(self.samples, _needed(self._complete.preparation, self._complete.window))
+
+    @property
+    def _complete(self) -> ModelCard | None:
+        """The card of a graph that takes raw signals and prepares them itself."""
+        card = self.facts.card
+        return card if card is not None and card.complete and not self.preparation.enabled else None
+
+    def _cut(self, card: ModelCard) -> int:
+        """Samples of each signal that a complete graph gets: as many as it was made for, from the first on."""
+        if card.samples > self.samples:
+            raise ModelError(
+                f"{self.facts.source}: the model was made for signals of {card.samples} samples, these have only {self.samples}; "
+                f"freeze it for them: psdbatch freeze ... --samples {self.samples}"
+            )
+        kept, given = np.dtype(card.sample_dtype), np.dtype(self.sample_dtype)
+        whole = np.issubdtype(kept, np.integer) and np.issubdtype(given, np.integer)
+        if not (np.can_cast(given, kept) or (whole and 2**self.signals.adc_bits - 1 <= np.iinfo(kept).max)):
+            raise ModelError(
+                f"{self.facts.source}: the model takes samples of {kept}, the signals hold {given} of {self.signals.adc_bits} bits, "
+                f"which do not fit; freeze it for them: psdbatch freeze ... --sample-dtype {given}"
+            )
+        return card.samples
+
+
+def _needed(preparation: Preparation, window: int) -> int:
+    """Samples that a window needs of a signal."""
+    fixed = preparation.enabled and preparation.align == "start"
+    return window + max(0, preparation.offset) if fixed else window

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from psdbatch.errors import ModelError
+from psdbatch.models.loading import Network, is_graph, keras_network, load_network
 from psdbatch.models.quiet import tf
-from psdbatch.models.screening import check_keras_file, check_saved_model
-
-_KERAS = (".keras", ".h5", ".hdf5")
 
 
 def freeze_source(source: Path, directory: Path) -> Path:
@@ -38,13 +34,10 @@ def freeze_source(source: Path, directory: Path) -> Path:
         raise ModelError(f"{source}: there is no such model")
     frozen = directory / "model.pb"
     partial = directory / "model.pb.partial"
-    if source.is_dir():
-        _freeze_saved_model(source, partial)
-    elif source.suffix in _KERAS:
-        check_keras_file(source)
-        freeze(_load_keras(source), partial)
-    else:
+    if is_graph(source):
         shutil.copyfile(source, partial)
+    else:
+        write_graph(frozen_graph(load_network(source))[0], partial)
     partial.replace(frozen)
     return frozen
 
@@ -64,44 +57,45 @@ def freeze(model: Any, path: Path) -> None:
     ModelError
         The model has several inputs.
     """
-    if len(model.inputs) != 1:
-        raise ModelError(f"model '{model.name}' has {len(model.inputs)} inputs; a signal is one")
-    entry = model.inputs[0]
-    signature = tf.TensorSpec((None, *entry.shape[1:]), entry.dtype, name="signal")
-    function = tf.function(lambda signal: model(signal, training=False), input_signature=[signature])
-    sequential = isinstance(model, tf.keras.Sequential)  # Keras 3 does not name the outputs of these
-    _write(function.get_concrete_function(), path, [model.layers[-1].name] if sequential else model.output_names)
+    write_graph(frozen_graph(keras_network(model))[0], path)
 
 
-def _freeze_saved_model(source: Path, path: Path) -> None:
-    check_saved_model(source)
-    try:
-        loaded = tf.saved_model.load(str(source))
-    except (OSError, ValueError, tf.errors.OpError) as error:
-        raise ModelError(
-            f"{source}: is not a SavedModel that TensorFlow {tf.__version__} loads: {_first_line(error)}"
-        ) from error
-    signatures = dict(loaded.signatures)
-    if not signatures:
-        raise ModelError(f"{source}: the SavedModel has no signature; export it with one ('serving_default')")
-    function = signatures.get("serving_default") or next(iter(signatures.values()))
-    _write(function, path, sorted(function.structured_outputs))
+def frozen_graph(network: Network) -> tuple[Any, tuple[str, ...]]:
+    """GraphDef of the network alone, with the input ``signal``, and the names of its outputs."""
+    signature = tf.TensorSpec((None, *network.shape[1:]), network.dtype, name="signal")
+    return frozen_function(network.call, signature, network.names)
 
 
-def _write(function: Any, path: Path, names: Sequence[str]) -> None:
+def frozen_function(call: Any, signature: Any, names: Sequence[str]) -> tuple[Any, tuple[str, ...]]:
+    """GraphDef of a function of one tensor, its variables turned to constants, and the names of its outputs.
+
+    Parameters
+    ----------
+    call
+        From a tensor to a list of tensors.
+    signature
+        TensorSpec; its name becomes that of the input.
+    names
+        Wanted for the outputs; an output whose name is not free keeps the one that TensorFlow made.
+    """
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
+    function = tf.function(call, input_signature=[signature], autograph=False).get_concrete_function()
     # Control flow stays functional: lowered loops are what XLA refuses.
     frozen = convert_variables_to_constants_v2(function, lower_control_flow=False)
     graph = frozen.graph.as_graph_def()
-    _name_outputs(graph, [tensor.op.name for tensor in frozen.outputs], names)
+    return graph, _name_outputs(graph, [tensor.op.name for tensor in frozen.outputs], names)
+
+
+def write_graph(graph: Any, path: Path) -> None:
+    """Write a GraphDef; the same graph gives the same bytes."""
     path.write_bytes(graph.SerializeToString(deterministic=True))
 
 
-def _name_outputs(graph: Any, final: Sequence[str], names: Sequence[str]) -> None:
-    """Give the final identities the names of the outputs, where these are free."""
+def _name_outputs(graph: Any, final: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
+    """Give the final identities the names of the outputs, where these are free; the names that they have then."""
     if not len(names) == len(final) == len({*names}) == len({*final}):
-        return
+        return tuple(final)
     taken = {node.name for node in graph.node}
     wanted = {old: new for old, new in zip(final, names, strict=True) if new not in taken}
     for node in graph.node:
@@ -110,76 +104,4 @@ def _name_outputs(graph: Any, final: Sequence[str], names: Sequence[str]) -> Non
             mark, base = name[: name.startswith("^")], name.lstrip("^").split(":")[0]
             if base in wanted:
                 node.input[position] = mark + wanted[base] + name[len(mark) + len(base) :]
-
-
-def _load_keras(source: Path) -> Any:
-    try:
-        return tf.keras.models.load_model(source, compile=False)
-    except Exception as error:  # Keras raises whatever its layers raise
-        if source.suffix == ".keras":
-            raise ModelError(
-                f"{source}: Keras cannot load the model{_of_another_keras(source)}: {_first_line(error)}"
-            ) from error
-        first = error
-    try:
-        return _load_old_h5(source)
-    except Exception as error:
-        raise ModelError(
-            f"{source}: Keras cannot load the model: {_first_line(first)}; nor rebuild it: {_first_line(error)}"
-        ) from error
-
-
-def _of_another_keras(source: Path) -> str:
-    """What to do about a file that another generation of Keras wrote; nothing if it is of this one."""
-    try:
-        with zipfile.ZipFile(source) as archive:
-            written = str(json.loads(archive.read("metadata.json"))["keras_version"])
-    except (KeyError, TypeError, ValueError):
-        return ""
-    if written.split(".")[0] == tf.keras.__version__.split(".")[0]:
-        return ""
-    return f" of Keras {written} (this is {tf.keras.__version__}; give the SavedModel instead, made by the Keras that wrote it)"
-
-
-def _load_old_h5(source: Path) -> Any:
-    """Rebuild a sequential model of Keras 2.0-2.2 layer by layer; Keras 3 stumbles over its configuration.
-
-    Layout of the file: attribute ``model_config`` (JSON), group ``model_weights`` with one group per layer whose attribute
-    ``weight_names`` gives the order of its arrays.
-    """
-    import h5py
-
-    with h5py.File(source, "r") as file:
-        config = json.loads(file.attrs["model_config"])
-        if config["class_name"] != "Sequential":
-            raise ValueError(f"a {config['class_name']} model of an old Keras; save it again with Keras 2.4 or later")
-        layers = config["config"]["layers"] if isinstance(config["config"], dict) else config["config"]
-        model = tf.keras.Sequential()
-        for layer in layers:
-            settings = {key: value for key, value in layer["config"].items() if key not in _FOR_TRAINING}
-            if not settings.get("time_major", True):  # what Keras 3 always does
-                del settings["time_major"]
-            shape = settings.pop("batch_input_shape", None)
-            if shape and not model.layers:
-                model.add(tf.keras.layers.InputLayer(tuple(shape[1:])))
-            if layer["class_name"] != "InputLayer":
-                model.add(getattr(tf.keras.layers, layer["class_name"])(**settings))
-        weights = file["model_weights"]
-        for layer in model.layers:
-            group = weights[layer.name]
-            layer.set_weights([group[name][()] for name in group.attrs["weight_names"]])
-    return model
-
-
-_FOR_TRAINING = {
-    "dtype", "trainable", "kernel_initializer", "bias_initializer", "kernel_regularizer", "bias_regularizer",
-    "activity_regularizer", "kernel_constraint", "bias_constraint", "recurrent_initializer", "recurrent_regularizer",
-    "recurrent_constraint", "beta_initializer", "gamma_initializer", "moving_mean_initializer",
-    "moving_variance_initializer", "beta_regularizer", "gamma_regularizer", "beta_constraint", "gamma_constraint",
-    "depthwise_initializer", "depthwise_regularizer", "depthwise_constraint", "implementation", "input_dtype",
-}  # fmt: skip
-"""Settings of a layer that do not touch what it computes from given weights; any other one must be understood."""
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).split("\n")[0]
+    return tuple(wanted.get(old, old) for old in final)

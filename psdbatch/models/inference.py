@@ -47,6 +47,7 @@ def inference(settings: EngineSettings, compile_preparation: bool = False) -> Fu
 
     def function(raw: Any) -> dict[str, Any]:
         samples, classical = prepared(raw)
+        samples = samples[:, :window]  # a graph that prepares raw signals itself takes as many as it was made for
         outputs = network(tf.reshape(tf.cast(samples, dtype), shape))
         _check_rows(outputs, settings, raw.shape[0])
         columns, good = read_answers(outputs, settings, reading)
