@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,10 +15,15 @@ from psdbatch.campaign.finalise import Summary
 from psdbatch.campaign.plan import Plan
 from psdbatch.campaign.prepare import Campaign
 from psdbatch.coordination.probe import Probe
+from psdbatch.golden.batch import kinds
 
 Interval = tuple[float, float]
 
-PLAIN_FILES = 12  # configuration, plan, journal, model, tuning and their directories
+# Files and directories of any campaign, whatever it holds:
+PLAIN_FILES = len(
+    "campaign.toml plan.json metadata.json summary.json journal.jsonl index commits staging logs tuning golden "
+    "coordinators coordinators/1 model model/graph model/facts model/question results.zarr results.zarr/zarr.json".split()
+)
 
 
 @dataclass(frozen=True)
@@ -25,7 +31,7 @@ class Estimate:
     """Expectation for a campaign.
 
     ``bytes``, ``seconds`` and ``memory`` are intervals (low, high); without a probe ``seconds`` and ``memory`` are
-    None and ``bytes`` is what the columns hold uncompressed.
+    None and ``bytes`` is what the columns hold uncompressed.  ``caution`` says what a probe cannot know.
     """
 
     runs: int
@@ -37,6 +43,7 @@ class Estimate:
     bytes: Interval
     seconds: Interval | None
     memory: Interval | None
+    caution: str | None = None
 
     def facts(self) -> dict[str, Any]:
         """Plain dictionary for JSON."""
@@ -58,6 +65,7 @@ def estimate(campaign: Campaign, probe: Probe | None) -> Estimate:
         bytes=_interval(probe.bytes_per_signal, plan.signals) if probe else (most * 0.5, most),
         seconds=_seconds(plan, probe) if probe else None,
         memory=_memory(plan, probe, max(raw.values())) if probe else None,
+        caution=_caution(campaign, probe) if probe else None,
     )
     if probe:
         path = _kept(plan.fingerprint)
@@ -70,7 +78,7 @@ def estimate(campaign: Campaign, probe: Probe | None) -> Estimate:
 def compare(plan: Plan, summary: Summary) -> list[tuple[str, Interval, float]]:
     """Expected interval and truth of bytes, seconds and memory, if this plan was estimated before.
 
-    Only a pass that did the whole campaign is compared.
+    Only a pass that did the whole campaign is compared, and time and memory only where they were measured on its workers.
     """
     if summary.processed < plan.signals:
         return []
@@ -78,19 +86,35 @@ def compare(plan: Plan, summary: Summary) -> list[tuple[str, Interval, float]]:
         expected = json.loads(_kept(plan.fingerprint).read_text())
     except (OSError, ValueError):
         return []
-    truth = {"bytes": summary.bytes, "seconds": summary.elapsed, "memory": summary.peak_memory}
+    truth = {"bytes": summary.bytes}
+    if not expected.get("caution"):
+        truth |= {"seconds": summary.elapsed, "memory": summary.peak_memory}
     return [(name, tuple(expected[name]), float(value)) for name, value in truth.items() if expected[name]]
 
 
 def count_inodes(campaign: Campaign) -> int:
-    """Files and directories that the finished campaign will have."""
-    total = PLAIN_FILES
+    """Files and directories that the finished campaign will have.
+
+    On top come a log for each job, and a small file for each device on which a batch size was measured.
+    """
+    total = PLAIN_FILES + len(kinds(campaign.plan))  # reference answers to each kind of signals
+    total += campaign.config.cluster.kind != "local"  # and what is expected of workers elsewhere
     for run in campaign.plan.runs:
         arrays = len(campaign.schema(run.name).columns)
         blocks = -(-run.signals // campaign.plan.block)
         total += arrays * (blocks + 2) + 2  # shards; each array's directory and metadata; the group's
         total += blocks + -(-blocks // BLOCKS_PER_FOLDER) + 1 + len(run.files)  # records and their directories, indexes
     return total
+
+
+def _caution(campaign: Campaign, probe: Probe) -> str | None:
+    """Jobs are not asked for to plan; the machine that plans may be a login node without a GPU."""
+    if campaign.config.cluster.kind == "local":
+        return None
+    return (
+        f"time and memory were measured on this machine ({socket.gethostname()}, {probe.threads} threads) as if it did all the "
+        "work alone; the workers of the batch system may differ in pace, memory and number"
+    )
 
 
 def _itemsize(column: Any) -> int:

@@ -87,6 +87,8 @@ def estimate_table(expected: Estimate) -> RenderableType:
         facts.append(("time", _between(expected.seconds, duration)))
     if expected.memory:
         facts.append(("memory of a worker", _between(expected.memory, lambda value: quantity(value, "B"))))
+    if expected.caution:
+        facts.append(("caution", expected.caution))
     return _facts(facts)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -318,8 +319,19 @@ def test_plan_predicts_and_writes_nothing(tmp_path: Path, archive: Path, network
     assert sorted(path.name for path in tmp_path.iterdir()) == ["campaign.toml"]
     summary = facts("run", config)
     assert expected["bytes"][0] * 0.8 < summary["bytes"] < expected["bytes"][1] * 1.2
-    inodes = sum(1 for _ in (tmp_path / "campaign").rglob("*"))
-    assert abs(inodes - expected["inodes"]) < 15
+    assert expected["caution"] is None
+    assert expected["inodes"] == sum(1 for _ in (tmp_path / "campaign").rglob("*"))
+
+
+def test_plan_for_a_batch_system_says_on_which_machine_it_measured(
+    tmp_path: Path, archive: Path, network: Path
+) -> None:
+    slurm = {"kind": "slurm", "workers": [{"name": "v100", "jobs": 9}]}
+    config = write_config(tmp_path / "campaign.toml", f"{archive}/*/*.psdz", network, cluster=slurm)
+    expected = facts("plan", config)
+    assert f"measured on this machine ({socket.gethostname()}, 2 threads)" in expected["caution"]
+    assert "workers of the batch system may differ" in " ".join(psdbatch("plan", config).stdout.split())
+    assert facts("plan", "--no-probe", config)["caution"] is None  # nothing was measured
 
 
 def test_the_dashboard_answers_while_the_campaign_runs(tmp_path: Path, archive: Path, slow_network: Path) -> None:
