@@ -8,7 +8,7 @@ from typing import Any
 
 from psdbatch.config.network import Network
 from psdbatch.errors import ConfigurationError
-from psdbatch.networks import dense, task
+from psdbatch.networks import autoencoder, cleaning, convolutional, dense, recurrent, task, variational
 from psdbatch.networks.checks import check_network
 from psdbatch.networks.losses import keras_loss
 from psdbatch.networks.options import checked_options, fitting
@@ -38,6 +38,13 @@ class Entry:
 NETWORKS = {
     "dense": Entry(dense.dense, "classifier"),
     "wide": Entry(dense.wide, "classifier"),
+    "convolutional": Entry(convolutional.convolutional, "classifier"),
+    "recurrent": Entry(recurrent.recurrent, "classifier"),
+    "autoencoder": Entry(autoencoder.autoencoder, "autoencoder"),
+    "monitor": Entry(autoencoder.monitor, "autoencoder"),
+    "denoiser": Entry(cleaning.denoiser, "denoiser"),
+    "separation": Entry(cleaning.separation, "separator"),
+    "variational": Entry(variational.variational, "variational"),
 }
 
 
