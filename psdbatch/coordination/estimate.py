@@ -19,11 +19,9 @@ from psdbatch.golden.batch import kinds
 
 Interval = tuple[float, float]
 
-# Files and directories of any campaign, whatever it holds:
-PLAIN_FILES = len(
-    "campaign.toml plan.json metadata.json summary.json journal.jsonl index commits staging logs tuning golden "
-    "coordinators coordinators/1 model model/graph model/facts model/question results.zarr results.zarr/zarr.json".split()
-)
+PLAIN_FILES = 19
+"""In any campaign: configuration, plan, journal, summary, metadata; the directories for index, commits, staging, logs,
+tuning and golden batch; those of coordinator, model and store with one, three and one file."""
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ def test_a_group_is_given_up_after_jobs_in_a_row_without_a_worker() -> None:
     group = group_of_jobs()
     fruitless(group, PATIENCE - 1)
     assert group.hopeless() is None
-    at_work(group, 10)  # one worker that is ready proves that jobs can work
+    group.ended(at_work(group, 10), "it was preempted")  # a worker that was ready proves that jobs can work
     fruitless(group, PATIENCE - 1, first=20)
     assert group.hopeless() is None
     fruitless(group, 1, first=30)

@@ -33,6 +33,9 @@ def test_a_slow_queue_is_asked_as_long_as_the_end_is_not_near() -> None:
     slow = GroupLoad("k80", limit=5, blocks=1, pace=0.1, start=600.0)
     assert jobs_wanted([working, slow], 601)["k80"] == 5
     assert jobs_wanted([working, slow], 600)["k80"] == 0
+    helping = GroupLoad("a100", limit=1, blocks=1, running=1, pace=1.0)  # together two blocks per second
+    assert jobs_wanted([working, slow, helping], 1201)["k80"] == 5
+    assert jobs_wanted([working, slow, helping], 1200)["k80"] == 0
     unmeasured = GroupLoad("new", limit=2, blocks=1, running=1)
     assert jobs_wanted([working, slow, unmeasured], 600)["k80"] == 5  # the end is not known
 
