@@ -2,34 +2,104 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from psdbatch.cluster.jobs import JobSheet, job_spec
-from psdbatch.config import read_config
+from psdbatch.cluster.systems import batch_system
+from psdbatch.config import CampaignConfig, read_config
+from psdbatch.config.cluster import JobRequest
+from psdbatch.coordination.submit import coordinator_system, job_script
+from tests.servers.sge import GridEngine
+from tests.servers.sge_configuration import PROJECTS
 from tests.servers.slurm import Slurm
+from tests.servers.slurm_configuration import PARTITIONS
 
 READY = sorted((Path(__file__).parents[2] / "jobs").glob("*/*.toml"))
+GROUP = "P_GROUP"
+"""What the ready campaigns say where users put their project."""
+
+
+def ready(kind: str) -> list[Path]:
+    """The ready campaigns for a batch system."""
+    return [path for path in READY if read_config(path).cluster.kind == kind]
+
+
+def scripts(path: Path, folder: Path) -> dict[str, str]:
+    """Every job script of a ready campaign: one for each worker group, and the coordinator's."""
+    config = read_config(path)
+    found = {"coordinator": coordinator_script(config, path)}
+    for group in config.cluster.workers:
+        spec = job_spec(config.cluster.system(group), group, f"{group.name}-1", JobSheet("module", folder, "label"))
+        found[group.name] = spec["cls"]("tls://127.0.0.1:1", **spec["options"]).job_script()
+    return found
+
+
+def coordinator_script(config: CampaignConfig, source: Path) -> str:
+    return job_script(batch_system(coordinator_system(config)), config, source)
+
+
+def requests(path: Path) -> dict[str, JobRequest]:
+    cluster = read_config(path).cluster
+    return {"coordinator": cluster.coordinator, **{group.name: group for group in cluster.workers}}
+
+
+def test_there_are_ready_campaigns_for_both_systems() -> None:
+    assert {read_config(path).cluster.kind for path in READY} == {"slurm", "sge"}
 
 
 @pytest.mark.parametrize("path", READY, ids=lambda path: path.stem)
-def test_a_ready_campaign_is_valid_and_its_scripts_are_shell(path: Path, tmp_path: Path) -> None:
-    cluster = read_config(path).cluster
-    assert cluster.workers
-    for group in cluster.workers:
-        spec = job_spec(cluster.system(group), group, f"{group.name}-1", JobSheet("module", tmp_path, "label"))
-        script = spec["cls"]("tls://127.0.0.1:1", **spec["options"]).job_script()
+def test_the_scripts_of_a_ready_campaign_are_shell(path: Path, tmp_path: Path) -> None:
+    for script in scripts(path, tmp_path).values():
         subprocess.run(["bash", "-n"], input=script, text=True, check=True)
 
 
-@pytest.mark.parametrize("path", [path for path in READY if "slurm" in path.stem], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", ready("slurm"), ids=lambda path: path.stem)
 def test_slurm_would_run_every_job_of_a_ready_campaign(slurm: Slurm, path: Path, tmp_path: Path) -> None:
-    cluster = read_config(path).cluster
-    for group in cluster.workers:
-        spec = job_spec("slurm", group, f"{group.name}-1", JobSheet("module", tmp_path, "label"))
+    asked = requests(path)
+    kinds = {partition.name: set(partition.kinds) for partition in PARTITIONS}
+    for name, text in scripts(path, tmp_path).items():
         script = tmp_path / "job.sh"
-        script.write_text(spec["cls"]("tls://127.0.0.1:1", **spec["options"]).job_script())
+        script.write_text(text)
         done = subprocess.run(["sbatch", "--test-only", script], capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
+        assert done.returncode == 0, f"{name}: {done.stderr}"
+        found = re.search(r"on nodes (\S+) in partition (\S+)", done.stderr)
+        assert found, done.stderr
+        node, partition = found.groups()
+        assert partition == asked[name].queue
+        assert not kinds[partition] or slurm.nodes[node] in kinds[partition]
+        if name in ("k80", "v100"):
+            assert slurm.nodes[node] == name
+
+
+@pytest.mark.parametrize("path", ready("sge"), ids=lambda path: path.stem)
+def test_grid_engine_would_run_every_job_of_a_ready_campaign(sge: GridEngine, path: Path, tmp_path: Path) -> None:
+    for name, text in scripts(path, tmp_path).items():
+        script = tmp_path / "job.sh"
+        script.write_text(text.replace(GROUP, PROJECTS[0]))
+        assert "-w e" in text, f"{name}: an impossible request would wait for ever"
+        # on the command line it wins over the script's own: nothing is submitted
+        done = subprocess.run(["qsub", "-w", "v", script], capture_output=True, text=True, check=False)
+        assert "found suitable queue(s)" in done.stdout + done.stderr, f"{name}: {done.stdout}{done.stderr}"
+        assert done.returncode == 0
+    assert not sge.jobs()
+
+
+@pytest.mark.parametrize("path", ready("sge"), ids=lambda path: path.stem)
+def test_grid_engine_places_each_group_of_a_ready_campaign_on_its_kind_of_gpu(
+    sge: GridEngine, path: Path, tmp_path: Path
+) -> None:
+    jobs = {}
+    for name, text in scripts(path, tmp_path).items():
+        # its own options, but nothing of its work
+        options = [line for line in text.splitlines() if line.startswith("#$")]
+        script = tmp_path / f"{name}.sh"
+        script.write_text("\n".join(["#!/bin/bash", *options, "sleep 100", ""]).replace(GROUP, PROJECTS[0]))
+        jobs[name] = sge.run("qsub", "-terse", "-j", "y", "-o", "/dev/null", "-wd", "/tmp", str(script)).split()[-1]
+    for name, request in requests(path).items():
+        sge.wait_state(jobs[name], "r")
+        kind = "" if name == "coordinator" else f"_{name.upper()}"
+        assert sge.queue(jobs[name]) == f"{request.queue}{kind}"
