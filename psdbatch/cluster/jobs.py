@@ -15,11 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dask_jobqueue.core import Job
-from dask_jobqueue.sge import SGEJob
-from dask_jobqueue.slurm import SLURMJob
 from distributed.core import Status
 
+from psdbatch.cluster.jobqueue import Job, SGEJob, SLURMJob
 from psdbatch.cluster.names import GROUP, NAME
 from psdbatch.cluster.systems import batch_system
 from psdbatch.cluster.walltime import ENDS, PACE

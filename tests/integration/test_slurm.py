@@ -49,6 +49,9 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Material:
 
 SMALL = {"block": 500, "batch": 500}
 
+TINY = {"block": 50, "batch": 50}
+"""Blocks for what must happen in mid-campaign on a fast machine too."""
+
 
 def test_two_groups_work_at_the_same_time_and_the_store_is_that_of_a_local_cluster(
     slurm: Slurm, material: Material, tmp_path: Path
@@ -180,12 +183,11 @@ def test_a_killed_coordinator_leaves_no_job_and_its_campaign_goes_on(
 
 
 def test_an_interrupted_coordinator_cancels_its_jobs(slurm: Slurm, material: Material, tmp_path: Path) -> None:
-    process = start("run", material.config(tmp_path, farm(slurm_group("v100", jobs=2)), processing=SMALL))
+    process = start("run", material.config(tmp_path, farm(slurm_group("v100")), processing=TINY))
     campaign = tmp_path / "campaign"
     wait_for_commits(campaign, 2, process)
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=60)
-    assert process.returncode not in (0, None)
+    end(process, code=4)
     slurm.wait_empty(30)
     assert {entry["reason"] for entry in journal(campaign, "job ended")} == {"the campaign has ended"}
 
@@ -211,7 +213,7 @@ def test_a_gpu_group_refuses_workers_without_a_gpu(slurm: Slurm, material: Mater
 
 @pytest.mark.skipif(not os.environ.get("PSDBATCH_TEST_IMAGE"), reason="takes minutes: set PSDBATCH_TEST_IMAGE=1")
 def test_nobody_without_the_certificate_gets_in(slurm: Slurm, material: Material, tmp_path: Path) -> None:
-    process = start("run", material.config(tmp_path, farm(slurm_group("v100")), processing=SMALL))
+    process = start("run", material.config(tmp_path, farm(slurm_group("v100")), processing=TINY))
     campaign = tmp_path / "campaign"
     wait_for_commits(campaign, 1, process)
     folder = campaign / "certificates"
@@ -226,4 +228,5 @@ def test_nobody_without_the_certificate_gets_in(slurm: Slurm, material: Material
             Client(client, timeout=3, security=stranger if client.startswith("tls") else None)
     with Client(address[1], timeout=10, security=read_security(folder)) as known:
         assert known.scheduler_info()["workers"]
-    end(process)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
