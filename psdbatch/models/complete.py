@@ -11,7 +11,8 @@ import numpy as np
 
 from psdbatch.errors import ModelError
 from psdbatch.models.card import ModelCard, add_card
-from psdbatch.models.freezing import frozen_function, frozen_graph, write_graph
+from psdbatch.models.constants import frozen_function, write_graph
+from psdbatch.models.freezing import frozen_graph
 from psdbatch.models.loading import Network, keras_network
 from psdbatch.models.operations import check_operations
 from psdbatch.models.preparation import model_input, pulses

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -60,16 +61,27 @@ def describe_graph(path: Path, source: ModelSource, source_digest: str) -> Model
         Input or outputs cannot be found, or the graph cannot be loaded.
     """
     graph, digest = read_graph(path)
+    return replace(graph_facts(graph, source, digest), path=str(path.absolute()), source_digest=source_digest)
+
+
+def graph_facts(graph: Any, source: ModelSource, digest: str = "") -> ModelFacts:
+    """Facts of a GraphDef in memory; ``path`` is that of the source.
+
+    Raises
+    ------
+    ModelError
+        As :func:`describe_graph`.
+    """
     imported = _imported(graph, source.path)
     entry = _input(imported, source)
     entry_facts = _input_facts(entry, source.path)
     outputs = _named(imported, source) if source.outputs else _final_tensors(entry, source.path)
     _check_needs(entry, outputs, source.path)
     return ModelFacts(
-        path=str(path.absolute()),
+        path=source.path,
         digest=digest,
         source=source.path,
-        source_digest=source_digest,
+        source_digest=digest,
         input=entry_facts,
         outputs=tuple(_output_facts(tensor, source.path) for tensor in outputs),
         operations=dict(sorted(Counter(node.op for node in graph.node).items())),
@@ -90,6 +102,11 @@ def load(facts: ModelFacts) -> Callable[[Any], list[Any]]:
     graph, digest = read_graph(path)
     if digest != facts.digest:
         raise ModelError(f"{path}: is not the model that the campaign was planned with (other digest)")
+    return function_of(graph, facts)
+
+
+def function_of(graph: Any, facts: ModelFacts) -> Callable[[Any], list[Any]]:
+    """A GraphDef as a function from the input tensor to the list of output tensors."""
     wrapped = tf.compat.v1.wrap_function(lambda: tf.graph_util.import_graph_def(graph, name=""), [])
     find = wrapped.graph.as_graph_element
     pruned = wrapped.prune(find(facts.input.name), [find(output.name) for output in facts.outputs])

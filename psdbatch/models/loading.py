@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 from psdbatch.config import ModelSource
 from psdbatch.errors import ModelError
 from psdbatch.models import frozen
+from psdbatch.models.constants import frozen_concrete
+from psdbatch.models.facts import ModelFacts
+from psdbatch.models.operations import check_operations
 from psdbatch.models.quiet import tf
 from psdbatch.models.screening import check_keras_file, check_saved_model
 
@@ -68,7 +71,7 @@ def load_network(source: Path, input_name: str | None = None, outputs: tuple[str
     if source.is_dir():
         return _saved_network(source)
     if is_graph(source):
-        return _graph_network(source, ModelSource(path=str(source), input=input_name, outputs=outputs))
+        return _graph_network(ModelSource(path=str(source), input=input_name, outputs=outputs))
     check_keras_file(source)
     return keras_network(_load_keras(source))
 
@@ -100,7 +103,14 @@ def _keras_names(model: Any) -> tuple[str, ...]:
     return tuple(sorted(model.output) if isinstance(model.output, dict) else model.output_names)
 
 
-def _saved_network(source: Path) -> Network:
+def frozen_saved(source: Path) -> tuple[Any, tuple[str, ...]]:
+    """GraphDef of the function that a SavedModel offers, and the names of its outputs.
+
+    Raises
+    ------
+    ModelError
+        The SavedModel holds an operation not allowed, cannot be loaded, or offers no function.
+    """
     check_saved_model(source)
     try:
         loaded = tf.saved_model.load(str(source))
@@ -112,28 +122,28 @@ def _saved_network(source: Path) -> Network:
     if not signatures:
         raise ModelError(f"{source}: the SavedModel has no signature; export it with one ('serving_default')")
     function = signatures.get("serving_default") or next(iter(signatures.values()))
-    entries = function.structured_input_signature[1]
-    if len(entries) != 1:
-        raise ModelError(f"{source}: the signature has {len(entries)} inputs ({', '.join(entries)}); a signal is one")
-    ((name, entry),) = entries.items()
-    names = tuple(sorted(function.structured_outputs))
-
-    def call(signal: Any, keep: Any = loaded) -> list[Any]:  # variables live as long as what was loaded
-        outputs = function(**{name: signal})
-        return [outputs[output] for output in names]
-
-    shape = (None, None) if entry.shape.rank is None else tuple(entry.shape.as_list())
-    weights = _digest(variable.numpy() for variable in function.variables)
-    return Network(call, names, shape, entry.dtype.name, weights)
+    return frozen_concrete(function, tuple(sorted(function.structured_outputs)))
 
 
-def _graph_network(source: Path, named: ModelSource) -> Network:
-    facts = frozen.describe_graph(source, named, "")
-    graph, _ = frozen.read_graph(source)
+def _saved_network(source: Path) -> Network:
+    graph, outputs = frozen_saved(source)
+    check_operations(graph, source)
+    facts = frozen.graph_facts(graph, ModelSource(path=str(source), outputs=outputs))
+    return _network(graph, facts)
+
+
+def _graph_network(source: ModelSource) -> Network:
+    graph, digest = frozen.read_graph(Path(source.path))
+    return _network(graph, frozen.graph_facts(graph, source, digest))
+
+
+def _network(graph: Any, facts: ModelFacts) -> Network:
+    """Network of a frozen graph; its weights are the constants that are no single numbers."""
     constants = (node.attr["value"].tensor for node in graph.node if node.op == "Const")
-    arrays = (tf.make_ndarray(tensor) for tensor in constants if tf.dtypes.as_dtype(tensor.dtype).is_floating)
+    real = (tensor for tensor in constants if tf.dtypes.as_dtype(tensor.dtype).is_floating)
+    weights = _digest(tf.make_ndarray(tensor) for tensor in real if tensor.tensor_shape.dim)
     names = tuple(output.label for output in facts.outputs)
-    return Network(frozen.load(facts), names, facts.input.shape, facts.input.dtype, _digest(arrays))
+    return Network(frozen.function_of(graph, facts), names, facts.input.shape, facts.input.dtype, weights)
 
 
 def _digest(arrays: Iterable[NDArray[Any]]) -> str:

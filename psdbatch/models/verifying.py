@@ -90,7 +90,8 @@ def trial_signals(card: ModelCard, seed: int = 1) -> Array:
     height += rng.normal(0, 2, height.shape)
     pulses = 0.1 * top + height if card.signals.polarity == "positive" else 0.9 * top - height
     raw = np.clip(np.concatenate([noise, pulses]), 0, top)
-    return (np.rint(raw) if np.issubdtype(kind, np.integer) else raw).astype(kind)
+    whole: Array = np.rint(raw) if np.issubdtype(kind, np.integer) else raw
+    return whole.astype(kind)
 
 
 def _pulses(card: ModelCard, rng: np.random.Generator) -> Array:
