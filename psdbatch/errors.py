@@ -47,6 +47,10 @@ class ModelError(PsdbatchError, ValueError):
     """The model cannot be loaded, is not allowed to run, or does not fit the signals."""
 
 
+class TrainingError(PsdbatchError, RuntimeError):
+    """A training cannot go on, or its directory cannot be used for what was asked; the last good checkpoint is safe."""
+
+
 class OutOfMemoryError(PsdbatchError, MemoryError):
     """The device has no room for a batch of this size."""
 

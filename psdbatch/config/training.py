@@ -14,6 +14,7 @@ from psdbatch.config.network import Augmentation, Network
 from psdbatch.config.section import Section, validated
 from psdbatch.config.training_set import Source, TrainingSet
 from psdbatch.errors import ConfigurationError
+from psdbatch.units import Seconds
 
 
 class Optimisation(Section):
@@ -38,7 +39,14 @@ class Optimisation(Section):
     checkpoint_steps: int = Field(
         1000, ge=1, description="steps between two checkpoints inside an epoch: what a lost worker costs at most"
     )
+    xla: bool = Field(True, description="compile the step with XLA where it can")
     seed: int = Field(1, ge=0, description="of weights, order and augmentation")
+
+    @model_validator(mode="after")
+    def _even(self) -> Optimisation:
+        if self.batch != "auto" and (self.batch < 2 or self.batch % 2):
+            raise ValueError(f"'batch' is {self.batch}; it must be an even number (signals are augmented in pairs)")
+        return self
 
 
 class TrainingConfig(Section):
@@ -55,6 +63,11 @@ class TrainingConfig(Section):
     optimisation: Optimisation = Optimisation()
     replicas: int = Field(
         1, ge=1, description="processes that train one network together, each on its part of every batch"
+    )
+    wait: Seconds = Field(
+        120.0,
+        ge=0,
+        description="a training starts with fewer replicas if no further worker has come for this time; they join later",
     )
     cluster: Cluster = Cluster()
 

@@ -1,0 +1,103 @@
+"""The training directory: where everything lies.  It is the only state of a training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class TrainingDirectory:
+    """Paths below a training's directory."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """The configuration as run, with defaults filled in."""
+        return self.path / "training.toml"
+
+    @property
+    def identity(self) -> Path:
+        """What makes this training this one: its configuration and the digest of its set."""
+        return self.path / "training.json"
+
+    @property
+    def set(self) -> Path:
+        """The training set, unless the configuration says where another one lies."""
+        return self.path / "set.zarr"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The best networks so far, ``epoch-007-loss-0.1234.keras``."""
+        return self.path / "checkpoints"
+
+    @property
+    def restart(self) -> Path:
+        """Everything from which the training goes on where it was."""
+        return self.checkpoints / "resume" / "state.npz"
+
+    @property
+    def batch(self) -> Path:
+        """The batch size in use, and what was measured for it."""
+        return self.path / "batch.json"
+
+    @property
+    def software(self) -> Path:
+        """Versions at the coordinator, which its workers must share."""
+        return self.path / "software.json"
+
+    @property
+    def rounds(self) -> Path:
+        """One small file for each start of the replicas; only the newest may write."""
+        return self.path / "rounds"
+
+    @property
+    def history(self) -> Path:
+        """One line an epoch."""
+        return self.path / "history.csv"
+
+    @property
+    def tensorboard(self) -> Path:
+        """Event files for TensorBoard."""
+        return self.path / "tensorboard"
+
+    @property
+    def journal(self) -> Path:
+        """The coordinator's story, one JSON object a line."""
+        return self.path / "journal.jsonl"
+
+    @property
+    def logs(self) -> Path:
+        """What replicas and jobs printed."""
+        return self.path / "logs"
+
+    @property
+    def certificates(self) -> Path:
+        """This start's certificate, for the owner alone; there while a coordinator on a batch system runs."""
+        return self.path / "certificates"
+
+    @property
+    def coordinators(self) -> Path:
+        """Who coordinates the training: one small file, numbered; see :mod:`psdbatch.coordination.lock`."""
+        return self.path / "coordinators"
+
+    @property
+    def model(self) -> Path:
+        """The best network, as Keras reads it."""
+        return self.path / "model.keras"
+
+    @property
+    def frozen(self) -> Path:
+        """The best network, frozen with its preparation: what a campaign takes."""
+        return self.path / "model.pb"
+
+    @property
+    def evaluation(self) -> Path:
+        """What the frozen network does on the test part."""
+        return self.path / "evaluation"
+
+    @property
+    def summary(self) -> Path:
+        """How the training ended; there once it has."""
+        return self.path / "summary.json"

@@ -1,0 +1,89 @@
+"""Builders of small real trainings: a labelled set, a configuration, and what a training leaves behind."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tomli_w
+from numpy.typing import NDArray
+
+from psdbatch.config import Charge, SignalShape
+from psdbatch.results.store import Layout
+from psdbatch.training_set.columns import set_columns
+from psdbatch.training_set.facts import SetFacts
+from psdbatch.training_set.writing import SetWriter
+
+SAMPLES = 96
+CLASSES = ("gamma", "neutron")
+LAYOUT = Layout(block=512, chunk=128, level=1)
+
+Array = NDArray[Any]
+
+
+def labelled_pulses(n: int, seed: int = 0) -> tuple[Array, Array]:
+    """Negative 14-bit pulses over noise, int16 ``(n, SAMPLES)``, and their class: 1 for those with the longer tail."""
+    rng = np.random.default_rng(seed)
+    label = rng.integers(0, 2, n).astype(np.uint8)
+    time_axis = np.arange(SAMPLES) - 20.0
+    slow = np.where(label, 0.25, 0.12)[:, None]
+    shape = np.where(time_axis >= 0, (1 - slow) * np.exp(-time_axis / 4) + slow * np.exp(-time_axis / 25), 0)
+    amplitude = rng.uniform(100, 2000, n)[:, None]
+    raw = np.rint(12000 - amplitude * shape + rng.normal(0, 12, (n, SAMPLES))).astype(np.int16)
+    return raw, label
+
+
+def write_set(path: Path, signals: int = 1000, validation: int = 200, test: int = 100, seed: int = 0) -> Path:
+    """A training set of made-up pulses, in small chunks."""
+    facts = SetFacts(CLASSES, SAMPLES, "int16", SignalShape(), Charge(), ("made up",), seed)
+    sizes = {"train": signals, "validation": validation, "test": test}
+    with SetWriter(path, facts, sizes, LAYOUT) as writer:
+        for number, (part, size) in enumerate(sizes.items()):
+            if size:
+                writer.append(part, _columns(size, 10 * seed + number))
+    return path
+
+
+def _columns(size: int, seed: int) -> dict[str, Array]:
+    raw, label = labelled_pulses(size, seed)
+    columns = {column.name: np.zeros(size, column.dtype) for column in set_columns(SAMPLES, "int16")}
+    return columns | {"samples": raw, "label": label, "number": np.arange(size, dtype=np.uint64)}
+
+
+def write_training(path: Path, set_path: Path | None, **sections: Any) -> Path:
+    """``training.toml`` for a set that exists, with a small network; ``sections`` add keys to the sections named."""
+    content: dict[str, Any] = {
+        "training": "training",
+        "network": {"name": "dense"},
+        "preparation": {"length": 75},
+        "optimisation": {"epochs": 3, "batch": 64, "optimiser": "sgd", "learning_rate": 0.1, "momentum": 0.9},
+        "cluster": {"dashboard": ""},
+    }
+    if set_path is not None:
+        content["set"] = {"path": str(set_path)}
+    for name, values in sections.items():
+        content[name] = {**content.get(name, {}), **values} if isinstance(values, dict) else values
+    top = {name: value for name, value in content.items() if not isinstance(value, dict)}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(tomli_w.dumps(top | {name: value for name, value in content.items() if name not in top}))
+    return path
+
+
+def history(training: Path) -> list[dict[str, float]]:
+    """Rows of ``history.csv``."""
+    with (training / "history.csv").open() as lines:
+        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(lines)]
+
+
+def losses(training: Path) -> list[tuple[float, float]]:
+    """Training and validation loss of each epoch."""
+    return [(row["loss"], row["val_loss"]) for row in history(training)]
+
+
+def summary(training: Path) -> dict[str, Any]:
+    """How the training ended."""
+    found: dict[str, Any] = json.loads((training / "summary.json").read_text())
+    return found
