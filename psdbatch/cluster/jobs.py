@@ -175,10 +175,12 @@ _END: dict[System, list[str]] = {
 def _gpu_lock(gpus: int) -> list[str]:
     """Lock the first free GPU of the node: the descriptor stays open in the worker, so the lock lasts like the job."""
     return [
-        f"for gpu in $(seq 0 {gpus - 1}); do",
-        '  exec 9>"/tmp/psdbatch-gpu-$gpu-$(id -u).lock" && flock -n 9 && export CUDA_VISIBLE_DEVICES=$gpu && break',
+        "gpu=",  # not the variable itself: a node may set that for all jobs
+        f"for number in $(seq 0 {gpus - 1}); do",
+        '  exec 9>"/tmp/psdbatch-gpu-$number-$(id -u).lock" && flock -n 9 && gpu=$number && break',
         "done",
-        '[ -n "${CUDA_VISIBLE_DEVICES:-}" ] || { echo "psdbatch: all GPUs of $(hostname) are locked by other jobs"; exit 1; }',
+        '[ -n "$gpu" ] || { echo "psdbatch: all GPUs of $(hostname) are locked by other jobs"; exit 1; }',
+        "export CUDA_VISIBLE_DEVICES=$gpu",
     ]
 
 
