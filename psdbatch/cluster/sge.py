@@ -24,6 +24,9 @@ FLUSH = 17.0
 BEFORE_WORK = 36
 """Up to this value of 'failed' in the accounting (see sge_status(5)) a job never came to its own program."""
 
+NOT_ASKED = "not contained in its hard queue list"
+"""Part of what the scheduler says about every queue that a job did not ask for."""
+
 
 class GridEngine(BatchSystem):
     """qstat, qacct, qdel, qsub."""
@@ -132,6 +135,8 @@ class GridEngine(BatchSystem):
                 said.setdefault(_text(entry, "JB_job_number"), []).extend(errors)
         for message in tree.iter("element"):
             words = message.findtext("MES_message")
+            if words and NOT_ASKED in words:
+                continue
             for number in message.iter("ULNG_value") if words else ():
                 said.setdefault(number.text or "", []).append(words or "")
         return {job: "; ".join(dict.fromkeys(words)) for job, words in said.items()}

@@ -63,6 +63,11 @@ DETAILS = """\
       <MES_message_number>0</MES_message_number>
       <MES_message>(-l GPU=1) cannot run at host &quot;vm&quot; because it offers only hc:GPU=0.000000</MES_message>
     </element>
+    <element>
+      <MES_job_number_list><ulong_sublist><ULNG_value>2</ULNG_value></ulong_sublist></MES_job_number_list>
+      <MES_message_number>0</MES_message_number>
+      <MES_message>cannot run in queue "long" because it is not contained in its hard queue list (-q)</MES_message>
+    </element>
   </SME_message_list></element></messages>
 </detailed_job_info>
 """
