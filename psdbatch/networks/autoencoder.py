@@ -5,12 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from psdbatch.models.quiet import tf
-from psdbatch.networks.values import Count
+from psdbatch.networks.values import Count, Filters
 
 
-def autoencoder(
-    samples: int = 75, bottleneck: Count = 8, filters: tuple[Count, ...] = (8, 16), kernel: Count = 5
-) -> Any:
+def autoencoder(samples: int = 75, bottleneck: Count = 8, filters: Filters = (8, 16), kernel: Count = 5) -> Any:
     """Auto-encoder for compression; outputs ``reconstruction`` ``(samples,)`` and ``code`` ``(bottleneck,)``.
 
     Parameters
@@ -29,7 +27,7 @@ def autoencoder(
     return tf.keras.Model(entry, [reconstructed(code, samples, filters, kernel), code])
 
 
-def monitor(samples: int = 75, bottleneck: Count = 4, filters: tuple[Count, ...] = (8, 16), kernel: Count = 5) -> Any:
+def monitor(samples: int = 75, bottleneck: Count = 4, filters: Filters = (8, 16), kernel: Count = 5) -> Any:
     """Quality monitor: an auto-encoder that also answers how badly it reconstructs each signal.
 
     Outputs ``reconstruction`` ``(samples,)`` and ``residual`` ``()``, the mean square of what is left, in squares of the

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from psdbatch.models.quiet import tf
-from psdbatch.networks.values import Count
+from psdbatch.networks.values import Count, Filters
 
 
 def convolutional(
-    samples: int = 75, filters: tuple[Count, ...] = (8, 8), kernel: Count = 5, stride: Count = 2, classes: int = 2
+    samples: int = 75, filters: Filters = (8, 8), kernel: Count = 5, stride: Count = 2, classes: int = 2
 ) -> Any:
     """Classifier of convolutions along time.
 

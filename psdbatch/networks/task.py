@@ -13,6 +13,7 @@ from typing import Any, Literal
 from psdbatch.models.quiet import tf
 from psdbatch.networks.chance import normal
 from psdbatch.networks.example import Example
+from psdbatch.networks.values import Positive
 
 Outputs = list[Any]
 """A model's outputs as a flat list of tensors."""
@@ -149,7 +150,7 @@ BOTTLENECK = 100
 """Stream of the random numbers in a variational bottleneck; those of the augmentation are below."""
 
 
-def variational(difference: Difference | None = None, resolution: float = 0.05) -> Task:
+def variational(difference: Difference | None = None, resolution: Positive = 0.05) -> Task:
     """A variational auto-encoder (Kingma and Welling, 2014): outputs are window, means and log variances of the bottleneck.
 
     In training the bottleneck is drawn from the normal distribution that the encoder gives, outside of the model: the

@@ -9,6 +9,9 @@ from pydantic import Field
 Count = Annotated[int, Field(gt=0)]
 """A number of units, filters or samples."""
 
+Filters = Annotated[tuple[Count, ...], Field(min_length=1)]
+"""Filters of each convolutional layer, of which there is at least one."""
+
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 """A part of a whole, never all of it."""
 
