@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from psdbatch.columns import NO_LABEL
 from psdbatch.config.section import Section
 
 
@@ -93,6 +95,10 @@ class Splitting(Section):
     by: Literal["signal", "run"] = Field(
         "signal", description="'signal': at random; 'run': whole runs, so that no run is in two parts"
     )
+    run: str = Field(
+        r"run[_-]?\d+",
+        description="regular expression searched in each path, as in [input] of a campaign; files of equal run names are never in two parts",
+    )
     validation: float = Field(0.1, ge=0, lt=1, description="fraction for validation")
     test: float = Field(0.1, ge=0, lt=1, description="fraction for the test")
 
@@ -113,13 +119,19 @@ class TrainingSet(Section):
     sources: tuple[Source, ...] = Field((), description="where signals come from, each a table [[set.sources]]")
     classes: tuple[str, ...] = Field(("gamma", "neutron"), min_length=1, description="class names in output order")
     signals: int | None = Field(
-        None, gt=0, description="signals wanted, all parts together; default: as many as the strata give evenly"
+        None,
+        gt=0,
+        description="signals wanted, all parts together; default: as many of each class as the rarest one has, with shortfall = 'error' as many as fill all strata evenly",
     )
     energies: tuple[float, ...] = Field(
-        (), description="edges of the amplitude strata, ADC units; default: 'bins' of equal logarithmic width"
+        (),
+        description="edges of the amplitude strata, ADC units, signals outside are left out; default: 'bins' of equal logarithmic width",
     )
     bins: int = Field(
-        8, ge=1, description="amplitude strata between the 0.5 % and 99.5 % quantiles, if no edges are given"
+        8,
+        ge=1,
+        le=256,
+        description="amplitude strata between the 0.5 % and 99.5 % quantiles, if no edges are given; the outer two are open",
     )
     channels: bool = Field(True, description="every board and channel is a stratum of its own")
     shortfall: Literal["fill", "error"] = Field(
@@ -128,3 +140,15 @@ class TrainingSet(Section):
     )
     split: Splitting = Splitting()
     seed: int = Field(1, ge=0, description="same seed, same sources: same set, byte for byte")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> TrainingSet:
+        if len(self.energies) == 1 or any(b <= a for a, b in pairwise(self.energies)):
+            raise ValueError(f"'energies' are edges: two at least, ascending, not {list(self.energies)}")
+        for what, names in (("classes", self.classes), ("sources", tuple(source.name for source in self.sources))):
+            twice = [name for number, name in enumerate(names) if name in names[:number]]
+            if twice:
+                raise ValueError(f"two {what} are named '{twice[0]}'")
+        if len(self.classes) > NO_LABEL:
+            raise ValueError(f"{len(self.classes)} classes are more than a label can tell apart ({NO_LABEL})")
+        return self
