@@ -84,7 +84,7 @@ def compare(plan: Plan, summary: Summary) -> list[tuple[str, Interval, float]]:
         expected = json.loads(_kept(plan.fingerprint).read_text())
     except (OSError, ValueError):
         return []
-    truth = {"bytes": summary.bytes}
+    truth: dict[str, float] = {"bytes": summary.bytes}
     if not expected.get("caution"):
         truth |= {"seconds": summary.elapsed, "memory": summary.peak_memory}
     return [(name, tuple(expected[name]), float(value)) for name, value in truth.items() if expected[name]]
