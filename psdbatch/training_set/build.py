@@ -114,14 +114,22 @@ def _build(
                 written += len(rows)
                 report("write", written, sum(sizes.values()))
     stored = open_set(path)
-    draw_order(stored)
+    order_path(stored).unlink(missing_ok=True)  # of a set that was there before
+    order_picture(stored)
     return stored
 
 
-def draw_order(stored: StoredSet) -> Path:
-    """Draw class fraction against position in each source, beside the set; returns where."""
-    sources = stored.facts.provenance["sources"]
-    path = stored.path.with_name(f"{stored.path.stem}.order.png")
+def order_path(stored: StoredSet) -> Path:
+    """Where the plot of the order of the sources lies."""
+    return stored.path.with_name(f"{stored.path.stem}.order.png")
+
+
+def order_picture(stored: StoredSet) -> Path:
+    """Plot of class fraction against position in each source, beside the set; drawn if it is not there."""
+    path = order_path(stored)
+    sources = stored.facts.provenance.get("sources")
+    if path.exists() or not sources:
+        return path
     alarmed = [source["name"] for source in sources if source["alarm"]]
     order_plot(
         path, stored.facts.classes, {source["name"]: np.array(source["positions"]) for source in sources}, alarmed
