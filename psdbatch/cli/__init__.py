@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from psdbatch import __version__
-from psdbatch.cli import campaign, files
+from psdbatch.cli import campaign, evaluation, files, training, training_set
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -31,5 +31,9 @@ for command in (
     files.inspect,
     files.convert,
     files.simulate,
+    training_set.build_set,
+    training.train,
+    training.freeze,
+    evaluation.evaluate,
 ):
     cli.add_command(command)

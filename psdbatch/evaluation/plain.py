@@ -16,6 +16,8 @@ def plain(value: Any) -> Any:
         return {entry.name: plain(getattr(value, entry.name)) for entry in dataclasses.fields(value)}
     if isinstance(value, Mapping):
         return {str(key): plain(entry) for key, entry in value.items()}
+    if isinstance(value, np.ndarray) and value.dtype.kind == "f":
+        return [plain(float(f"{entry:.6g}")) for entry in value]  # curves: six digits exceed their uncertainty
     if isinstance(value, np.ndarray):
         return plain(value.tolist())
     if isinstance(value, (list, tuple)):

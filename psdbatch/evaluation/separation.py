@@ -15,6 +15,9 @@ from psdbatch.monitor.figure_of_merit import FigureOfMeritError, figure_of_merit
 
 Array = NDArray[Any]
 
+POINTS = 80
+"""Of a ROC curve kept for plots and files, on either scale."""
+
 REJECTIONS = (0.9, 0.99, 0.999)
 """Gamma rejections at which the neutron efficiency is given."""
 
@@ -65,7 +68,7 @@ def separation(parameter: Array, neutron: Array, rejections: Sequence[float] = R
     except EvaluationError as error:
         return Separation(None, None, (), merit, missing, none, none, str(error))
     found = tuple(efficiency(curve, rejection) for rejection in rejections)
-    return Separation(curve.area, curve.area_sigma, found, merit, missing, *thinned(curve))
+    return Separation(curve.area, curve.area_sigma, found, merit, missing, *thinned(curve, POINTS))
 
 
 def _merit(parameter: Array) -> Merit:

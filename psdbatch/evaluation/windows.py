@@ -14,7 +14,7 @@ from psdbatch.evaluation.errors import EvaluationError
 
 Array = NDArray[Any]
 
-ENERGIES_KEV = (50.0, 75.0, 100.0, 150.0, 200.0, 300.0, 500.0, 1000.0, 2000.0, 4000.0)
+ENERGIES_KEV = (10.0, 20.0, 30.0, 50.0, 75.0, 100.0, 150.0, 200.0, 300.0, 500.0, 1000.0, 2000.0, 4000.0, 10000.0)
 """Default edges in light output, keVee: finer where discrimination is hard."""
 
 
