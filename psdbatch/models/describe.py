@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 
 from psdbatch.config import ModelSource
 from psdbatch.errors import ModelError
+from psdbatch.models.asking import answer
 from psdbatch.models.facts import ModelFacts, source_digest
 from psdbatch.models.freezing import freeze_source
 from psdbatch.models.frozen import describe_graph
@@ -32,14 +32,10 @@ def describe(source: ModelSource, directory: Path) -> ModelFacts:
 
 
 def main() -> int:
-    """Read ``{"source", "directory"}`` from standard input; an error goes to standard output as JSON."""
-    request = json.load(sys.stdin)
-    try:
-        describe(ModelSource(**request["source"]), Path(request["directory"]))
-    except ModelError as error:
-        print(json.dumps({"error": str(error)}))
-        return 1
-    return 0
+    """Answer ``{"source", "directory"}`` with the facts; see :mod:`psdbatch.models.asking`."""
+    return answer(
+        lambda request: describe(ModelSource(**request["source"]), Path(request["directory"])).to_json(),
+    )
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Column, Table
 from rich.text import Text
 
+from psdbatch.monitor.card_rows import card_rows
 from psdbatch.wording import duration, quantity
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from psdbatch.coordination.estimate import Estimate
     from psdbatch.coordination.status import Status
     from psdbatch.models.facts import ModelFacts
+    from psdbatch.training.freeze_request import FrozenFile
 
 MOST_ROWS = 40
 
@@ -201,7 +203,13 @@ def model_table(facts: ModelFacts) -> RenderableType:
     rows += [("output", _tensor(output)) for output in facts.outputs]
     rows.append(("parameters", f"{facts.parameters:,}"))
     rows.append(("operations", ", ".join(f"{name} {count}" for name, count in sorted(facts.operations.items()))))
-    return _facts(rows)
+    return _facts(rows + card_rows(facts.card))
+
+
+def frozen_table(frozen: FrozenFile) -> RenderableType:
+    """A frozen file, its card, and how it was compared."""
+    compared = f"differs from the network by {frozen.difference:.1g} at most, allowed {frozen.tolerance:.0e}"
+    return _facts([("frozen", frozen.path), ("digest", frozen.digest), ("compared", compared), *card_rows(frozen.card)])
 
 
 def conversion_table(summary: ConversionSummary) -> RenderableType:
