@@ -20,12 +20,13 @@ from typing import Any, Protocol
 
 from dask._expr import LLGExpr
 from dask.task_spec import Task
-from distributed import Client, Future, get_worker
+from distributed import Client, Future
 
 from psdbatch.campaign.commit import CommitRecord
 from psdbatch.cluster.deaths import Death
 from psdbatch.coordination.failures import Troubles, Verdict
 from psdbatch.processing.process import BlockTask, process_blocks
+from psdbatch.processing.telling import work_and_tell
 
 WINDOW = 2
 """Tasks in flight per worker thread: one that runs and one that waits for it at the scheduler."""
@@ -144,16 +145,17 @@ class Dispatcher:
         """Fill the window; whether anything is left to wait for."""
         while room := self._room():
             ready = list(itertools.islice(self._ready(tasks), min(room, SUBMITTED_TOGETHER)))
-            if not ready and self._alone and not self._running and not self._paused and not self._bereaved:
-                ready = [self._alone.pop()]
-            if not ready:
+            if ready:
+                self._submit(ready)
+            elif self._alone and not self._running and not self._paused and not self._bereaved:
+                self._submit_alone()
+            else:
                 break
-            self._submit(ready)
         return bool(self._running or self._paused or self._alone or self._bereaved)
 
     def _room(self) -> int:
-        """How many tasks more may be in flight; none beside one that runs alone."""
-        if len(self._running) == 1 and any(troubles.deaths for _, _, troubles in self._running.values()):
+        """How many tasks more may be in flight; none beside those that run alone."""
+        if any(troubles.deaths for _, _, troubles in itertools.islice(self._running.values(), 1)):  # all, or none
             return 0
         window, counted = self._window
         if time.monotonic() - counted > _COUNT_AGAIN:
@@ -171,7 +173,15 @@ class Dispatcher:
             else:
                 return
 
-    def _submit(self, ready: Sequence[_Waiting]) -> None:
+    def _submit_alone(self) -> None:
+        """Submit tasks that must run alone, one per node: the workers of a node share its memory."""
+        workers = self.client.scheduler_info(n_workers=-1)["workers"]
+        nodes = {facts["host"]: address for address, facts in workers.items() if facts["status"] == "running"}
+        for address in list(nodes.values()) or [None]:
+            if self._alone:
+                self._submit([self._alone.pop()], address)
+
+    def _submit(self, ready: Sequence[_Waiting], worker: str | None = None) -> None:
         # Dask keeps at the scheduler what it takes for a source of data, and assigns everything else ahead to workers.
         # It would come to think so of a large group of tasks; that it is told makes it true from the first one on.
         graph = {
@@ -182,7 +192,8 @@ class Dispatcher:
         # A name for the graph spares a digest of all of it, a quarter of the coordinator's time.
         expression = LLGExpr(graph, _determ_token=uuid.uuid4().hex)
         # Without a timeout of its own every message would be put in the same order again: first come, first served.
-        futures = self.client.get(expression, list(graph), sync=False, fifo_timeout=0)
+        place = {} if worker is None else {"workers": worker, "allow_other_workers": True}  # if it is gone by then
+        futures = self.client.get(expression, list(graph), sync=False, fifo_timeout=0, **place)
         for future, waiting in zip(futures, ready, strict=True):
             self._running[future.key] = (future, waiting.task, waiting.troubles)
             future.add_done_callback(self._done.put)
@@ -265,26 +276,12 @@ class Dispatcher:
             rest = self.quarantine(task, troubles.failures)
             if rest is not None:
                 heapq.heappush(self._paused, _Waiting(0.0, next(self._counter), rest, Troubles()))
-        elif verdict is Verdict.RETRY_ALONE:
+        elif verdict is Verdict.RETRY_ALONE or (verdict is Verdict.AGAIN and troubles.deaths):
             self._alone.append(_Waiting(0.0, next(self._counter), task, troubles))
         elif verdict in (Verdict.RETRY, Verdict.AGAIN):
             pause = self.backoff * 2 ** (len(troubles.failures) - 1) if verdict is Verdict.RETRY else _MOVE
             heapq.heappush(self._paused, _Waiting(time.monotonic() + pause, next(self._counter), task, troubles))
         return [task] if verdict is Verdict.LEAVE else []
-
-
-def work_and_tell(work: Callable[[BlockTask], list[CommitRecord]], task: BlockTask) -> list[CommitRecord]:
-    """What a worker runs: ``work``, whose record it sends to the coordinator on its own.
-
-    Fetching a result takes the scheduler a request to the worker, as long as all its other work for a task.  Long
-    chains are fetched, for the scheduler keeps the last thousand of what it is told.
-    """
-    records = work(task)
-    if len(records) == 1:
-        worker = get_worker()
-        group, name = worker.get_current_task()
-        worker.log_event(group, {"task": name, "records": pickle.dumps(records)})
-    return records
 
 
 def task_name(task: BlockTask, attempt: int) -> str:

@@ -32,8 +32,8 @@ class Verdict(StrEnum):
     """What happens to the block."""
 
     RETRY = "retry"
-    AGAIN = "again"  # at once and as often as it takes, within reason
-    RETRY_ALONE = "retry alone"  # with no other block in flight, so that a death is its own
+    AGAIN = "again"  # as often as it takes, within reason; alone if it was to run alone
+    RETRY_ALONE = "retry alone"  # with no other block on its node, so that a death is its own
     QUARANTINE = "quarantine"
     LEAVE = "leave"  # neither done nor given up: the next start of the campaign tries again
     STOP = "stop"

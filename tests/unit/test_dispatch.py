@@ -10,15 +10,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import dask
 import pytest
-from distributed import Client, Scheduler, Status, get_worker
+from distributed import Client, Nanny, Scheduler, SpecCluster, Status, get_worker
 from rich.console import Console
 
 from psdbatch.campaign.commit import Attempt, CommitRecord
 from psdbatch.campaign.directory import CampaignDirectory
 from psdbatch.campaign.journal import Journal
+from psdbatch.cluster.deaths import Death
 from psdbatch.cluster.farm import open_farm
 from psdbatch.cluster.jobs import JobSheet
+from psdbatch.cluster.settings import SETTINGS
 from psdbatch.config import Cluster
 from psdbatch.coordination.coordinator import give_up
 from psdbatch.coordination.dispatch import Dispatcher
@@ -49,6 +52,30 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
 def two_workers(tmp_path: Path) -> Iterator[Client]:
     with workers(2, 1, tmp_path) as connected:
         yield connected
+
+
+@pytest.fixture
+def two_nodes(tmp_path: Path) -> Iterator[Client]:
+    """Two workers of two threads each, on what looks like two nodes."""
+    nodes = {
+        number: {"cls": Nanny, "options": {"host": f"127.0.0.{number}", "nthreads": 2, "dashboard": False}}
+        for number in (1, 2)
+    }
+    scheduler = {"cls": Scheduler, "options": {"dashboard_address": "127.0.0.1:0"}}
+    with (
+        dask.config.set(SETTINGS),
+        SpecCluster(workers=nodes, scheduler=scheduler) as cluster,
+        Client(cluster) as client,
+    ):
+
+        def death_of(worker: str) -> Death:
+            """Known when both nannies have started another worker."""
+            while [facts["status"] for facts in client.scheduler_info()["workers"].values()] != ["running"] * 2:
+                time.sleep(0.01)
+            return Death("was killed by signal 9")
+
+        client.death_of = death_of
+        yield client
 
 
 @pytest.fixture
@@ -108,6 +135,29 @@ def second_kills(task: BlockTask) -> list[CommitRecord]:
             os.kill(os.getpid(), signal.SIGKILL)
 
     return commit(task, check)
+
+
+def dies_among_others(task: BlockTask) -> list[CommitRecord]:
+    """With three others kills both workers; alone says who else is there, and waits for one on another node."""
+    campaign, worker = CampaignDirectory(Path(task.campaign)), get_worker()
+    if attempts(task) == 1:
+        note(campaign, "begun 1")
+        wait_for_notes(campaign, "begun", 4)
+        os.kill(os.getpid(), signal.SIGKILL)
+    note(campaign, f"beside {len(worker.state.executing) - 1}")
+    note(campaign, f"node {worker.address.split('/')[2].split(':')[0]}")
+    note(campaign, f"met {wait_for_notes(campaign, 'node', 2)}")
+    return commit(task, lambda *_: None)
+
+
+def wait_for_notes(campaign: CampaignDirectory, what: str, number: int) -> bool:
+    """Whether there are ``number`` notes of a kind within a minute."""
+    end = time.monotonic() + 60
+    while (campaign.path / "notes").read_text().count(what) < number:
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.01)
+    return True
 
 
 def waiting_at_this_worker() -> int:
@@ -229,6 +279,17 @@ def test_a_block_that_kills_its_workers_is_given_up_and_takes_no_other_along(
     assert len(found) == len(list(single(campaign)))
     assert [number for number, record in sorted(found.items()) if record.quarantine] == [1]
     assert "killed by signal 9" in str(found[1].quarantine)
+
+
+def test_under_suspicion_a_block_is_alone_on_its_node_and_nodes_work_together(
+    two_nodes: Client, tmp_path: Path
+) -> None:
+    campaign = small_campaign(tmp_path / "campaign", {"run_1": (64,)})
+    assert dispatcher(two_nodes, campaign, dies_among_others).run(single(campaign)) == []
+    assert len(committed(campaign)) == 4
+    assert notes(campaign, "beside") == ["0"] * 4
+    assert set(notes(campaign, "node")) == {"127.0.0.1", "127.0.0.2"}
+    assert notes(campaign, "met") == ["True"] * 4
 
 
 def test_a_slow_worker_holds_no_other_task_up(two_workers: Client, tmp_path: Path) -> None:

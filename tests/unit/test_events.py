@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
 from distributed import Client, Scheduler, Worker
 
 from psdbatch.cluster.events import LEFT, REFUSED, Events
 
 
-def test_topics_workers_and_defects_reach_whom_they_should() -> None:
+def test_topics_workers_and_defects_reach_whom_they_should(caplog: pytest.LogCaptureFixture) -> None:
     heard: list[Any] = []
 
     def defective(event: dict[str, Any]) -> None:
@@ -18,7 +19,7 @@ def test_topics_workers_and_defects_reach_whom_they_should() -> None:
         raise KeyError("node")
 
     async def scenario() -> None:
-        async with Scheduler(port=0, dashboard=False) as scheduler:
+        async with Scheduler(port=0, dashboard_address="127.0.0.1:0") as scheduler:
             calls = {LEFT: heard.append, REFUSED: defective}
             come, go = lambda address, name: heard.append((address, name)), heard.append
             scheduler.add_plugin(Events(calls, come, go))
@@ -31,3 +32,4 @@ def test_topics_workers_and_defects_reach_whom_they_should() -> None:
             assert heard == [(address, "v100-1"), "defective", {"name": "v100-1"}, address]
 
     asyncio.run(scenario())
+    assert "event psdbatch-worker-refused cannot be treated: {}" in caplog.text
