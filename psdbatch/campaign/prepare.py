@@ -13,6 +13,7 @@ import tomli_w
 
 from psdbatch.acquisition.index import FileIndex, default_cache, index_file
 from psdbatch.campaign import files
+from psdbatch.campaign.card import length_notes, with_card
 from psdbatch.campaign.directory import BlockName, CampaignDirectory
 from psdbatch.campaign.extend import extend
 from psdbatch.campaign.layout import store_layout
@@ -30,13 +31,17 @@ LISTED_ERRORS = 20
 
 @dataclass(frozen=True)
 class Campaign:
-    """A planned campaign: configuration, model and plan, and where they lie."""
+    """A planned campaign: configuration, model and plan, and where they lie.
+
+    ``config`` holds what the model's card says too; ``notes`` tell what that was, and what a user should know.
+    """
 
     directory: CampaignDirectory
     config: CampaignConfig
     facts: ModelFacts
     plan: Plan
     indexes: tuple[FileIndex, ...]
+    notes: tuple[str, ...] = ()
 
     def schema(self, run: str) -> Schema:
         """Columns of a run's group."""
@@ -114,10 +119,11 @@ def prepare(
     old = Plan.read(directory.plan) if directory.plan.exists() else None
     indexes = index_files(find_files(config.input.files), config.input.format, config.input.options)
     facts = model(config, directory)
+    config, notes = with_card(config, facts)
     plan = make_plan(config, indexes, facts.digest)
     if old is not None:
         plan = extend(old, plan, _finished_runs(directory, old))
-    campaign = Campaign(directory, config, facts, plan, indexes)
+    campaign = Campaign(directory, config, facts, plan, indexes, (*notes, *length_notes(facts, plan.runs)))
     store_layout(config.processing, config.results)
     for run in plan.runs:
         campaign.schema(run.name)  # says now what does not fit, before a worker is asked for

@@ -37,6 +37,8 @@ def plan(config: Path, probe: bool, as_json: bool) -> None:
         print_json({**expected.facts(), "fingerprint": campaign.plan.fingerprint})
         return
     console = open_console()
+    for note in campaign.notes:
+        console.print(note, highlight=False, markup=False)
     console.print(tables.plan_table(campaign.plan))
     console.print(tables.estimate_table(expected))
 
@@ -60,6 +62,8 @@ def run(context: click.Context, config: Path, retry_quarantined: bool, as_json: 
 
     console = open_console(quiet=as_json)
     campaign = prepare(_read(config), find_model)
+    for note in campaign.notes:
+        console.print(note, highlight=False, markup=False)
     if retry_quarantined:
         for name in release_quarantined(campaign.directory):
             console.print(f"tried again: block {name}")

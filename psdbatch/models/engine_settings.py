@@ -43,6 +43,8 @@ class EngineSettings:
         taken, name = self._taken(), self.facts.source
         if self._complete is not None:
             return self._cut(self._complete)
+        if self.facts.card is not None and self.facts.card.complete:
+            raise ModelError(f"{name}: the model prepares raw signals itself; set 'enabled' in [preparation] to false")
         if not self.preparation.enabled:
             if taken is not None and taken != self.samples:
                 raise ModelError(
