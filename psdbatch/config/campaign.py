@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from psdbatch.config.cluster import Cluster, WorkerGroup
+from psdbatch.config.cluster import Cluster
 from psdbatch.config.section import Section, validated
 from psdbatch.errors import ConfigurationError
 from psdbatch.units import Nanoseconds, Seconds
@@ -188,14 +188,6 @@ def read_config(path: Path) -> CampaignConfig:
                 update={"files": tuple(str(base / pattern) for pattern in config.input.files)}
             ),
             "model": config.model.model_copy(update={"path": str(base / config.model.path)}),
-            "cluster": config.cluster.model_copy(
-                update={"workers": tuple(_with_image(group, base) for group in config.cluster.workers)}
-            ),
+            "cluster": config.cluster.located(base),
         }
     )
-
-
-def _with_image(group: WorkerGroup, base: Path) -> WorkerGroup:
-    if group.image is None or "://" in group.image:  # docker://..., library://...: not a path
-        return group
-    return group.model_copy(update={"image": str(base / group.image)})

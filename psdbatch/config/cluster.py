@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -144,6 +145,16 @@ class Cluster(Section):
         if self.kind == "local":
             raise ValueError("a local cluster submits no jobs")
         return self.kind
+
+    def located(self, base: Path) -> Cluster:
+        """The same with image files counted from ``base``, the configuration's directory."""
+        workers = tuple(
+            group
+            if group.image is None or "://" in group.image  # docker://..., library://...: not a path
+            else group.model_copy(update={"image": str(base / group.image)})
+            for group in self.workers
+        )
+        return self.model_copy(update={"workers": workers})
 
     def group(self, name: str) -> WorkerGroup:
         """The worker group called ``name``."""

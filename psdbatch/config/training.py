@@ -106,6 +106,7 @@ def read_training(path: Path) -> TrainingConfig:
             "training": str(base / config.training),
             "set": config.set.model_copy(update={"path": str(base / chosen), "sources": sources}),
             "network": config.network.model_copy(update={"function": function}),
+            "cluster": config.cluster.located(base),
         }
     )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import threading
 import time
@@ -13,6 +12,7 @@ from typing import Any
 
 from psdbatch.campaign.directory import CampaignDirectory
 from psdbatch.campaign.schema import SignalKind
+from psdbatch.cluster.examination import check_gpu, check_versions, who
 from psdbatch.config import CampaignConfig, WorkerGroup, read_config
 from psdbatch.errors import WorkerRefused
 from psdbatch.golden import software
@@ -103,7 +103,7 @@ def admit(directory: CampaignDirectory, group: WorkerGroup | None = None) -> Adm
     started = time.monotonic()
     conditions = Conditions.read(directory)
     versions = software.software()
-    _check_versions(versions, conditions.versions, group)
+    check_versions(software.conflicts(versions, conditions.versions), group)
     device = _device(group)
     config, facts = read_config(directory.config), worker_facts(directory)
     found = {kind: agreeing_engine(directory, config, facts, kind, group) for kind in conditions.kinds}
@@ -159,40 +159,14 @@ def agreeing_engine(
         return _agreed[key]
 
 
-def _check_versions(here: Mapping[str, str], coordinator: Mapping[str, str], group: WorkerGroup | None) -> None:
-    found = software.conflicts(here, coordinator)
-    if found:
-        where = "build the image anew" if group and group.image else "set 'python' of the group to an environment"
-        raise WorkerRefused(
-            f"{_who(group)}: {'; '.join(found)}. They must be the same; {where} with the coordinator's versions"
-        )
-
-
 def _device(group: WorkerGroup | None) -> str:
     """Name of the device; where the group asks for a GPU it must be one."""
     from psdbatch.models.engine import device_name
-
-    device = device_name()
-    if device == "CPU" and group is not None and group.gpu and not group.allow_cpu:
-        raise WorkerRefused(_no_gpu(group))
-    return device
-
-
-def _no_gpu(group: WorkerGroup) -> str:
     from psdbatch.models.quiet import tf
 
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    shown = "is not set" if visible is None else f"is '{visible}'"
-    what = f"TensorFlow {tf.__version__} sees no GPU, the group asks for a {group.gpu}; CUDA_VISIBLE_DEVICES {shown}"
-    if not tf.test.is_built_with_cuda():
-        cause = "this TensorFlow is built without CUDA: install tensorflow[and-cuda], or use the image for this GPU"
-    elif not list(Path("/dev").glob("nvidia[0-9]*")):
-        cause = "there is no /dev/nvidia* here: ask for a GPU in the group's 'options'"
-        cause += ", and see that the container is started with --nv" if group.image else ", or the node has no driver"
-    else:
-        cause = "the node has /dev/nvidia*, but driver and CUDA libraries do not fit this TensorFlow (nvidia-smi shows the driver)"
-        cause += ": see that the container is started with --nv, or take the image for this GPU" if group.image else ""
-    return f"{_who(group)}: {what}; {cause}. With 'allow_cpu = true' it would work on the processor"
+    device = device_name()
+    check_gpu(device, tf.__version__, tf.test.is_built_with_cuda(), group)
+    return device
 
 
 def _check(
@@ -213,7 +187,7 @@ def _check(
     )
     made = reference.facts.get("versions", {})
     raise WorkerRefused(
-        f"{_who(group)}: answers differ from the campaign's reference for {len(signals)} of {len(reference.samples)} golden signals "
+        f"{who(group)}: answers differ from the campaign's reference for {len(signals)} of {len(reference.samples)} golden signals "
         f"({kind}, batch {engine.batch:,}, {engine.device}, {_tensorflow(software.software())}; reference: CPU, {_tensorflow(made)}, "
         f"psdbatch {made.get('psdbatch', 'unknown')}, {path}): {worst}. {_advice(group)}"
     )
@@ -230,14 +204,6 @@ def _advice(group: WorkerGroup | None) -> str:
 def _tensorflow(versions: Mapping[str, str]) -> str:
     found = versions.get("tensorflow") or versions.get("tensorflow-cpu") or "unknown"
     return f"TensorFlow {found}"
-
-
-def _who(group: WorkerGroup | None) -> str:
-    node = socket.gethostname()
-    if group is None:
-        return f"local worker on {node}"
-    image = f", image {group.image}" if group.image else ""
-    return f"worker group '{group.name}' on node {node}{image}"
 
 
 def _largest(several: Any) -> dict[str, float]:
