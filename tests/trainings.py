@@ -11,10 +11,11 @@ import numpy as np
 import tomli_w
 from numpy.typing import NDArray
 
-from psdbatch.config import Charge, SignalShape
+from psdbatch.config import Charge, PileUp, SignalShape
 from psdbatch.results.store import Layout
 from psdbatch.training_set.columns import set_columns
 from psdbatch.training_set.facts import SetFacts
+from psdbatch.training_set.quantities import measure
 from psdbatch.training_set.writing import SetWriter
 
 SAMPLES = 96
@@ -50,7 +51,9 @@ def write_set(path: Path, signals: int = 1000, validation: int = 200, test: int 
 def _columns(size: int, seed: int) -> dict[str, Array]:
     raw, label = labelled_pulses(size, seed)
     columns = {column.name: np.zeros(size, column.dtype) for column in set_columns(SAMPLES, "int16")}
-    return columns | {"samples": raw, "label": label, "number": np.arange(size, dtype=np.uint64)}
+    found = measure(raw, SignalShape(), Charge(), PileUp())
+    known = {name: getattr(found, name) for name in ("amplitude", "charge_long", "charge_short", "flags")}
+    return columns | known | {"samples": raw, "label": label, "number": np.arange(size, dtype=np.uint64)}
 
 
 def write_training(path: Path, set_path: Path | None, **sections: Any) -> Path:

@@ -66,7 +66,9 @@ class Board:
     def _picture(self, learner: Learner) -> list[bytes]:
         """Signals with what the network says of them, as TensorBoard keeps pictures: width, height, PNG."""
         key = Key(0, 0, tf.range(len(self._raw), dtype=tf.int64))
-        seen = example(tf.constant(self._raw), tf.constant(self._label), key, learner.config, learner.task, training=False)
+        seen = example(
+            tf.constant(self._raw), tf.constant(self._label), key, learner.config, learner.task, training=False
+        )
         outputs = learner.task.answers(learner.model, seen, False)
         classes = learner.facts.classes
         windows, truth = seen.window.numpy(), self._label
