@@ -25,8 +25,9 @@ from psdbatch.cluster.settings import SETTINGS
 from psdbatch.config import Cluster
 from psdbatch.coordination.coordinator import give_up
 from psdbatch.coordination.dispatch import Dispatcher
+from psdbatch.coordination.failures import Troubles
 from psdbatch.coordination.witness import Witness
-from psdbatch.errors import AcquisitionFileError, ReadError, StorageError
+from psdbatch.errors import AcquisitionFileError, NoTimeLeftError, ReadError, StorageError
 from psdbatch.monitor.progress import Progress
 from psdbatch.processing.process import BlockTask, block_task
 from tests.small_campaign import SmallCampaign, small_campaign
@@ -290,6 +291,15 @@ def test_under_suspicion_a_block_is_alone_on_its_node_and_nodes_work_together(
     assert notes(campaign, "beside") == ["0"] * 4
     assert set(notes(campaign, "node")) == {"127.0.0.1", "127.0.0.2"}
     assert notes(campaign, "met") == ["True"] * 4
+
+
+def test_under_suspicion_a_block_stays_alone_when_it_loses_its_worker(client: Client, campaign: SmallCampaign) -> None:
+    made, suspect = dispatcher(client, campaign, disk_is_fine), Troubles(deaths=1)
+    task, other = list(single(campaign))[:2]
+    made._act(task, suspect, NoTimeLeftError("the job ends"), None, None)
+    made._act(other, Troubles(), NoTimeLeftError("the job ends"), None, None)
+    assert [waiting.task for waiting in made._alone] == [task]
+    assert [waiting.task for waiting in made._paused] == [other]
 
 
 def test_a_slow_worker_holds_no_other_task_up(two_workers: Client, tmp_path: Path) -> None:
