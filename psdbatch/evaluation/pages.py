@@ -120,7 +120,10 @@ def _window_parts(windows: Sequence[WindowFigures], unit: str, found: Classifica
         parts += [
             '<div style="display:flex;flex-wrap:wrap">',
             picture(plots.efficiency_plot(windows, unit, 1), "Threshold of each window chosen for the rejection."),
-            picture(plots.merit_plot(windows, unit), "Fits without truth; a window without two peaks has no point."),
+            picture(
+                plots.merit_plot(windows, unit),
+                "Fits without truth; a window without two peaks has no point. The logit's peaks are wide and not Gaussian: where the two disagree, believe the ROC.",
+            ),
             "</div>",
         ]
     return parts

@@ -17,7 +17,7 @@ th { font-weight: 600; } td { white-space: nowrap; } th:first-child, td:first-ch
 table.facts td { text-align: left; overflow-wrap: anywhere; white-space: normal; } table.facts td:first-child { color: #666; white-space: nowrap; }
 svg { max-width: 100%; height: auto; display: block; } .small { color: #666; font-size: 0.87em; }
 ul.notes li { margin: 0.2em 0; } figure { margin: 0.6em 0; break-inside: avoid; } figcaption { color: #555; font-size: 0.87em; }
-.wide { overflow-x: auto; font-size: 0.9em; }
+.wide { overflow-x: auto; font-size: 0.8em; }
 @media print { body { margin: 0; max-width: none; font-size: 11px; } h2 { break-after: avoid; } table { break-inside: avoid; } }
 """
 
