@@ -82,6 +82,8 @@ class JobWorker(Worker):  # type: ignore[misc]
         try:
             found = await asyncio.to_thread(self.examine)
         except PsdbatchError as error:
+            logger.error("refused: %s", error)
+            await self.rpc.start()  # which the start that is not to come would do
             await self.scheduler.log_event(topic=REFUSED, msg={**said, "reason": str(error)})
             raise
         await super().start_unsafe()
