@@ -125,7 +125,7 @@ def job_spec(
         "job_script_prologue": _prologue(system, group, name, sheet, pace),
         "python": f"exec {' '.join(_python(group, sheet))}",
         "worker_command": sheet.program,
-        "worker_extra_args": ["--threads", str(group.blocks), *sheet.arguments],
+        "worker_extra_args": ["--threads", str(group.blocks), *map(shlex.quote, sheet.arguments)],
         "local_directory": f'"{group.scratch}"',
         "death_timeout": None,
         "interface": None,
@@ -136,10 +136,10 @@ def job_spec(
 
 def _directives(system: System, job: JobRequest, log: Path, avoided: Sequence[str]) -> list[str]:
     if system == "slurm":
-        own = [f"--output={log}-%j.log", "--no-requeue"]
+        own = [f'--output="{str(log).replace("%", "%%")}-%j.log"', "--no-requeue"]
         own += [f"--exclude={','.join(avoided)}"] if avoided else []
     else:
-        own = [f"-o {log}-$JOB_ID.log", "-r n"]
+        own = [f'-o "{log}-$JOB_ID.log"', "-r n"]
         own += [f"-l hostname=!({'|'.join(avoided)})"] if avoided else []
         if not any(option.split()[0] == "-w" for option in job.options):
             own.append("-w e")  # an impossible request is refused now instead of waiting for ever
