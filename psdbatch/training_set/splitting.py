@@ -50,7 +50,7 @@ def split_runs(signals: Mapping[str, Mapping[str, int]], settings: Splitting, se
         placed[run] = part
         for source, fraction in share.items():
             missing[part, source] -= fraction
-    for source in totals:
+    for source in sorted(totals):
         for part in wanted:
             _provide(placed, signals, source, part, wanted)
     return placed
@@ -65,5 +65,12 @@ def _provide(
         return
     holders = {other: [run for run in runs if placed[run] == other] for other in wanted}
     richest = max(wanted, key=lambda other: len(holders[other]))
-    if len(holders[richest]) > 1:
-        placed[min(holders[richest], key=lambda run: (sum(signals[run].values()), run))] = part
+    spare = [run for run in holders[richest] if _can_spare(placed, signals, run)]
+    if spare:
+        placed[min(spare, key=lambda run: (sum(signals[run].values()), run))] = part
+
+
+def _can_spare(placed: Mapping[str, int], signals: Mapping[str, Mapping[str, int]], run: str) -> bool:
+    """Whether the part of ``run`` has another run of each of its sources."""
+    others = [other for other, part in placed.items() if part == placed[run] and other != run]
+    return all(any(signals[other].get(source) for other in others) for source in signals[run])
