@@ -253,6 +253,9 @@ class BatchCluster(SpecCluster):  # type: ignore[misc]
         placed.state, placed.reason, placed.node = facts.state, facts.reason, facts.node
         if why := system.never(facts):
             self.failure = ClusterError(f"job {facts.id} of worker group '{placed.group}' can never start: {why}")
+        if facts.state is JobState.PENDING and placed.address is None:
+            for address in placed.addresses:  # put back by force: workers' jobs ask for no second run
+                self.deaths.report(address, Death(f"its job {facts.id} was put back in the queue", innocent=True))
         if facts.ends is not None and placed.address and placed.told(facts.ends):
             try:
                 await self.scheduler.rpc(placed.address).job_ends(ends=facts.ends)
