@@ -118,13 +118,13 @@ def order_alarm(source: str, classes: Sequence[str], positions: Array, neighbour
         whole = counts[:, number].sum() / counts.sum()
         parts = _describe(counts, number, classes[number])
         return (
-            f"source '{source}' is ordered by class: {parts}, {whole:.0%} on average (Cramér's V = {order.strength:.2f}); "
+            f"source '{source}' is ordered by class: {parts}, {100 * whole:.0f} % on average (Cramér's V = {order.strength:.2f}); "
             "the set is shuffled over all files, but read in its own order this source must not train a network"
         )
     stretch = 1 / max(1 - neighbours[1] / neighbours[0], 1e-9)
     return (
         f"source '{source}' has its classes in stretches of {stretch:,.0f} signals on average: neighbours have the same class in "
-        f"{neighbours[1] / neighbours[0]:.0%} of pairs; the set is shuffled over all files, but read in its own order this source must not train a network"
+        f"{100 * neighbours[1] / neighbours[0]:.0f} % of pairs; the set is shuffled over all files, but read in its own order this source must not train a network"
     )
 
 
@@ -140,10 +140,11 @@ def _describe(counts: Array, number: int, name: str) -> str:
     fractions = {k: found[number] / found.sum() for k, found in filled}
     low, high = min(fractions, key=lambda k: fractions[k]), max(fractions, key=lambda k: fractions[k])
     share = 100 / len(pieces)
-    return (
-        f"{fractions[low]:.0%} '{name}' between {low * share:.0f} and {(low + 1) * share:.0f} % of its length, "
-        f"{fractions[high]:.0%} between {high * share:.0f} and {(high + 1) * share:.0f} %"
+    one, other = (
+        f"{100 * fractions[k]:.0f} % '{name}' between {k * share:.0f} and {(k + 1) * share:.0f} % of its length"
+        for k in sorted((low, high))
     )
+    return f"{one}, {other}"
 
 
 def order_plot(path: Path, classes: Sequence[str], sources: Mapping[str, Array], alarmed: Sequence[str] = ()) -> None:
