@@ -113,6 +113,8 @@ def test_the_scaling_sees_every_job_once_and_those_that_leave_no_more() -> None:
     group.gone(leaving)
     load = group.load()
     assert (load.running, load.pending) == (2, 2)
+    group.arrived(leaving, "tcp://node:44")  # a nanny's new process has said nothing about leaving
+    assert group.load().running == 3
     assert working.address == "tcp://node:3"
 
 
