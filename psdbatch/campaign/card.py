@@ -105,8 +105,9 @@ def _preparation(given: Preparation, card: ModelCard, path: str) -> tuple[Prepar
             f"'preparation.{key}' is {getattr(given, key)}, but {path} was made with {getattr(wanted, key)}, as its card says; "
             "leave [preparation] out, or freeze the network again with the other value"
         )
-    what = "the model prepares raw signals itself" if card.complete else "preparation from the model's card"
-    return wanted, [what]
+    if not card.preparation.enabled:
+        return wanted, ["the model takes raw samples as they are"]
+    return wanted, ["the model prepares raw signals itself" if inside else "preparation from the model's card"]
 
 
 def _differing(given: Any, wanted: Any) -> list[str]:
