@@ -202,7 +202,6 @@ def test_workers_in_an_image_make_the_same_store_as_without(slurm: Slurm, materi
     assert all(entry["device"] == "CPU" for entry in journal(tmp_path / "campaign", "worker admitted"))
 
 
-@pytest.mark.skipif(not os.environ.get("PSDBATCH_TEST_IMAGE"), reason="takes minutes: set PSDBATCH_TEST_IMAGE=1")
 def test_a_gpu_group_refuses_workers_without_a_gpu(slurm: Slurm, material: Material, tmp_path: Path) -> None:
     cluster = farm(slurm_group("v100", allow_cpu=False))
     done = psdbatch("run", material.config(tmp_path, cluster, processing=SMALL), check=1)
@@ -211,7 +210,6 @@ def test_a_gpu_group_refuses_workers_without_a_gpu(slurm: Slurm, material: Mater
     slurm.wait_empty(30)
 
 
-@pytest.mark.skipif(not os.environ.get("PSDBATCH_TEST_IMAGE"), reason="takes minutes: set PSDBATCH_TEST_IMAGE=1")
 def test_nobody_without_the_certificate_gets_in(slurm: Slurm, material: Material, tmp_path: Path) -> None:
     process = start("run", material.config(tmp_path, farm(slurm_group("v100")), processing=TINY))
     campaign = tmp_path / "campaign"
