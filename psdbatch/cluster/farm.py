@@ -43,8 +43,16 @@ class Farm:
         """Blocks that all workers treat at a time now."""
         if self._cluster is not None:
             return self._cluster.threads()
-        workers = self.client.scheduler_info(n_workers=-1)["workers"].values()
-        return sum(worker["nthreads"] for worker in workers) or self._expected
+        return sum(worker["nthreads"] for worker in self.workers().values()) or self._expected
+
+    def workers(self) -> dict[str, dict[str, Any]]:
+        """All workers of this moment by address, as the scheduler describes them.
+
+        ``Client.scheduler_info`` would return what its client heard last, which a timer replaces by a list without workers.
+        """
+        found: dict[str, Any] = self.client.sync(self.client.scheduler.identity, n_workers=-1)
+        workers: dict[str, dict[str, Any]] = found["workers"]
+        return workers
 
     def pulse(self, blocks_left: int) -> None:
         """Tell how many blocks have no commit yet; jobs follow that number.

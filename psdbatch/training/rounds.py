@@ -65,7 +65,7 @@ class Result:
 
 def workplaces(farm: Farm) -> list[Workplace]:
     """Workers that take work now."""
-    found = farm.client.scheduler_info(n_workers=-1)["workers"]
+    found = farm.workers()
     ready = [
         Workplace(address, str(worker["name"]), worker["host"])
         for address, worker in found.items()
@@ -171,7 +171,7 @@ class Round:
         limit: float | None = None
         while len(outcomes) < len(futures) and (limit is None or time.monotonic() < limit):
             self._pulse()
-            there = set(self.farm.client.scheduler_info(n_workers=-1)["workers"])
+            there = set(self.farm.workers())
             for future, place in futures.items():
                 if place.address not in outcomes and (future.done() or place.address not in there):
                     outcomes[place.address] = self._outcome(future, place)
@@ -216,7 +216,7 @@ class Round:
         return Result(Ending.STOPPED, next((outcome.reason for _, outcome in found if outcome.reason), ""))
 
     def _tell(self, call: Callable[[int], object], places: Sequence[Workplace]) -> None:
-        there = set(self.farm.client.scheduler_info(n_workers=-1)["workers"])
+        there = set(self.farm.workers())
         for place in places:
             if place.address in there:
                 try:
