@@ -21,6 +21,8 @@ from psdbatch.training_set.sources import PieceReader, SignalSource, SourceFile
 
 Array = NDArray[Any]
 
+TRUTH_ENDING = truth_path(Path("file")).name.removeprefix("file")
+
 
 class FileSource(SignalSource):
     """Acquisition files by pattern."""
@@ -32,7 +34,7 @@ class FileSource(SignalSource):
         except ConfigurationError as error:
             raise ConfigurationError(str(error).replace("'input.files'", f"source '{self.name}': 'files'")) from None
         # a truth lies beside its file under a name that a pattern like 'run_1/*' also matches
-        paths = [path for path in paths if not path.name.endswith(truth_path(Path()).name)] or paths
+        paths = [path for path in paths if not path.name.endswith(TRUTH_ENDING)] or paths
         indexes = index_files(paths, settings.format, dict(settings.options))
         self.files = tuple(source_file(index, run_name(run_pattern, index.path)) for index in indexes)
 

@@ -12,6 +12,7 @@ from psdbatch.acquisition.index import FileIndex
 from psdbatch.campaign.directory import CampaignDirectory
 from psdbatch.config.training import TrainingConfig
 from psdbatch.errors import TrainingSetError
+from psdbatch.training_set.from_files import TRUTH_ENDING
 from psdbatch.training_set.sources import SignalSource
 from psdbatch.training_set.store import StoredSet
 
@@ -102,7 +103,7 @@ def _changed_files(made: Mapping[str, Any], config: TrainingConfig) -> list[str]
         new = [
             path
             for path in sorted(matches)
-            if str(Path(path).resolve()) not in real and not path.endswith(".truth.npz")
+            if str(Path(path).resolve()) not in real and not path.endswith(TRUTH_ENDING)
         ]
         if new:
             found.append(f"source '{source.name}' has {len(new)} files more, such as {new[0]}")

@@ -67,7 +67,8 @@ class Buckets:
     def __iter__(self) -> Iterator[Array]:
         """All rows in the order of their keys, bucket by bucket."""
         if self._count == 1:
-            yield self._sorted(self._buffer[: self._filled])
+            if self._filled:
+                yield self._sorted(self._buffer[: self._filled])
             return
         self._scatter()
         self._buffer = np.empty(0, self._dtype)

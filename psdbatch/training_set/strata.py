@@ -142,14 +142,15 @@ def _group_quotas(strata: Strata, group: int, fraction: float, settings: Trainin
         wanted = np.full(classes, totals.min())
     else:
         wanted = even_shares(round(settings.signals * fraction), classes)
+    rarest = int(np.argmin(totals - wanted))
+    if wanted[rarest] > totals[rarest]:
+        name, most = settings.classes[rarest], int(totals.min() * classes / fraction)
+        raise TrainingSetError(
+            f"class '{name}' has {totals[rarest]:,} signals with a label and in a stratum{where}, {wanted[rarest]:,} are wanted ('set.signals' = {settings.signals:,}, {classes} classes); "
+            f"ask for {most:,} at most, or add sources of '{name}'"
+        )
     chosen = np.zeros(len(have), np.int64)
-    for label, name in enumerate(settings.classes):
-        if wanted[label] > totals[label]:
-            most = int(totals.min() * classes / fraction)
-            raise TrainingSetError(
-                f"class '{name}' has {totals[label]:,} labelled signals{where}, {wanted[label]:,} are wanted ('set.signals' = {settings.signals:,}, {classes} classes); "
-                f"ask for {most:,} at most, or add sources of '{name}'"
-            )
+    for label in range(classes):
         of_class = strata.label == label
         chosen[of_class] = spread(have[of_class], int(wanted[label]))
     return chosen

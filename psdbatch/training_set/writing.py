@@ -137,10 +137,12 @@ class SetWriter:
         """
         label = np.asarray(columns["label"])
         count, size = len(label), self._sizes.get(part, 0)
-        if self._filled[part] + count > size:
+        if self._filled.get(part, 0) + count > size:
             raise TrainingSetError(f"part '{part}' was announced with {size:,} signals and gets more")
         if count and int(label.max()) >= len(self._facts.classes):
             raise TrainingSetError(f"label {int(label.max())} is none of the {len(self._facts.classes)} classes")
+        if not count:
+            return
         self._classes[part] += np.bincount(label, minlength=256)
         done = 0
         while done < count:
