@@ -142,6 +142,7 @@ class Group:
         self.seconds_per_signal: float | None = None
         self._start: float | None = None
         self._fruitless = self._barren = 0
+        self._no_node = False
         self._last = ""
 
     def add(self, name: str) -> None:
@@ -159,7 +160,7 @@ class Group:
         if not placed.addresses:
             self._start = time.time() - placed.asked
         placed.arrived(address)
-        self._fruitless = 0
+        self._fruitless, self._no_node = 0, False
 
     def gone(self, placed: Placed) -> None:
         """Its worker has gone; the job may go on."""
@@ -234,12 +235,16 @@ class Group:
         return f"{self.name} {', '.join(parts)}" + (" (given up)" if self.closed else "")
 
     def turned_away(self) -> None:
-        """The batch system takes no job now; where nodes are avoided, perhaps because none is left."""
-        if self.avoided:
+        """The batch system takes no job now; where nodes are avoided and no job is left, perhaps no node is left either."""
+        if self.avoided and not any(placed.id for placed in self.jobs.values()):
             self._fruitless += 1
+            self._no_node = True
 
     def hopeless(self) -> str | None:
         """Why no further job is worth a try; None while there is hope."""
+        if self._fruitless >= PATIENCE and self._no_node:
+            nodes = ", ".join(sorted(self.avoided))
+            return f"the batch system takes no job that keeps away from nodes whose workers were refused ({nodes}); the last one: {self._last}"
         if self._fruitless >= PATIENCE:
             return f"{self._fruitless} jobs in a row ended before a worker was ready; the last one: {self._last}"
         if self._barren >= max(PATIENCE, ROUNDS * self.settings.jobs):

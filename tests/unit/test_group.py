@@ -97,7 +97,18 @@ def test_a_full_queue_is_no_reason_to_give_up_unless_nodes_are_avoided() -> None
         group.turned_away()
     assert group.hopeless() is None
     group.turned_away()
-    assert "its answers differ" in str(group.hopeless())
+    assert str(group.hopeless()).endswith("whose workers were refused (node1); the last one: its answers differ")
+
+
+def test_a_full_queue_is_no_reason_to_give_up_while_a_job_is_left() -> None:
+    group = group_of_jobs()
+    at_work(group, 1)
+    placed = submitted(group, 2)
+    group.refused(placed, "node1", "its answers differ")
+    group.ended(placed, "it ended with exit code 77")
+    for _ in range(20):
+        group.turned_away()
+    assert group.hopeless() is None
 
 
 def test_the_scaling_sees_every_job_once_and_those_that_leave_no_more() -> None:
