@@ -100,19 +100,15 @@ def _build(
     choices = choose(strata, surveys, codes, [_keys(settings.seed, place) for place in places])
     facts = set_facts(config, sources, places, runs, surveys, strata)
     dtype = row_dtype(set_columns(facts.samples, facts.sample_dtype))
-    buckets = []
-    for part, size in sizes.items():
-        folder = scratch / part
-        folder.mkdir()
-        buckets.append(Buckets(folder, dtype, size))
-    _gather(sources, places, choices, counting, buckets, report, sum(sizes.values()))
+    total = sum(sizes.values())
+    buckets = Buckets(scratch, dtype, list(sizes.values()))
+    _gather(sources, places, choices, counting, buckets, report, total)
     with SetWriter(path, facts, sizes) as writer:
         written = 0
-        for part, rows_of_part in zip(PARTS, buckets, strict=True):
-            for rows in rows_of_part:
-                writer.append(part, {name: rows[name] for name in dtype.names or ()})
-                written += len(rows)
-                report("write", written, sum(sizes.values()))
+        for part, rows in buckets:
+            writer.append(PARTS[part], {name: rows[name] for name in dtype.names or ()})
+            written += len(rows)
+            report("write", written, total)
     stored = open_set(path)
     order_path(stored).unlink(missing_ok=True)  # of a set that was there before
     order_picture(stored)
@@ -159,7 +155,7 @@ def _gather(
     places: Sequence[Place],
     choices: Sequence[Choice],
     counting: Counting,
-    buckets: Sequence[Buckets],
+    buckets: Buckets,
     report: Report,
     total: int,
 ) -> None:
@@ -170,9 +166,9 @@ def _gather(
     def take(place: Place) -> None:
         nonlocal done
         constants = {"source": place.source, "run": place.run, "file": place.number}
-        for part, rows in gather(sources[place.source], place.file, choices[place.number], counting, constants):
+        for rows in gather(sources[place.source], place.file, choices[place.number], counting, constants):
             with lock:
-                buckets[part].add(rows)
+                buckets.add(rows)
                 done += len(rows)
                 report("gather", done, total)
 

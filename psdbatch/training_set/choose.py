@@ -68,14 +68,8 @@ def choose(
 
 def gather(
     source: SignalSource, file: SourceFile, choice: Choice, counting: Counting, constants: Mapping[str, int]
-) -> Iterator[tuple[int, Array]]:
-    """Rows of the chosen signals of a file, part by part and piece by piece.
-
-    Yields
-    ------
-    part, rows
-        Number of the part, and rows of :func:`psdbatch.training_set.shuffle.row_dtype` in the order of the file.
-    """
+) -> Iterator[Array]:
+    """Rows of the chosen signals of a file, of :func:`psdbatch.training_set.shuffle.row_dtype`, in the order of the file."""
     codes = np.memmap(choice.codes, np.uint32, "r")
     step = rows_at_a_time(file)
     dtype = row_dtype(set_columns(file.samples, file.sample_dtype))
@@ -84,17 +78,14 @@ def gather(
             chosen = begin + np.flatnonzero(codes[begin : begin + step] != NONE)
             for numbers in _stretches(chosen):
                 rows = _rows(reader, numbers, counting, dtype)
-                rows["label"] = codes[numbers] >> 8
+                chosen_codes = codes[numbers]
+                rows["label"] = chosen_codes >> 8
                 for name, value in constants.items():
                     rows[name] = value
                 keys = np.empty(len(numbers), np.uint64)
-                order_keys(numbers, choice.order, keys)
+                order_keys(numbers, chosen_codes & 0xFF, choice.order, keys)
                 rows[KEY] = keys
-                of_row = codes[numbers] & 0xFF
-                for part in range(len(PARTS)):
-                    which = of_row == part
-                    if which.any():
-                        yield part, rows[which]
+                yield rows
 
 
 def _stretches(chosen: Array) -> list[Array]:
@@ -111,7 +102,7 @@ def _rows(reader: PieceReader, numbers: Array, counting: Counting, dtype: np.dty
     if len(which) < len(signals):
         signals = signals.take(which)
     measured = measure(signals.samples, counting.signals, counting.charge, counting.pile_up)
-    rows = np.zeros(len(numbers), dtype)
+    rows = np.empty(len(numbers), dtype)
     rows["samples"] = signals.samples
     for name in ("timestamp", "board", "channel"):
         rows[name] = getattr(signals, name)

@@ -15,6 +15,9 @@ NONE = np.uint32(2**32 - 1)
 """Code of a signal that is in no stratum or not chosen."""
 
 
+_2, _62 = np.uint64(2), np.uint64(62)
+
+
 @compiled
 def tally(codes: Array, counts: Array) -> None:
     """Count each code except :data:`NONE` in ``counts``."""
@@ -84,9 +87,9 @@ def draw(codes: Array, stratum: Array, label: Array, left: Array, take: Array, k
 
 
 @compiled
-def order_keys(numbers: Array, key: np.uint64, keys: Array) -> None:
-    """64 random bits for each signal number, by which a part is put in order."""
+def order_keys(numbers: Array, parts: Array, key: np.uint64, keys: Array) -> None:
+    """Keys that put the signals in order: the number of the part, then 62 random bits that follow from the signal's number."""
     state = np.zeros(1, np.uint64)
     for i in range(len(numbers)):
         start(state, key, numbers[i])
-        keys[i] = bits(state)
+        keys[i] = (bits(state) >> _2) | (np.uint64(parts[i]) << _62)

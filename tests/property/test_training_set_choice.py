@@ -119,24 +119,35 @@ ROW = np.dtype([("file", "u2"), ("number", "u8"), ("key", "u8"), ("payload", "i2
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.integers(0, 400), st.integers(200, 5000), st.integers(0, 2**32), st.integers(1, 60))
-def test_buckets_give_every_row_once_in_the_order_of_the_keys(rows: int, memory: int, seed: int, piece: int) -> None:
+@given(
+    st.lists(st.integers(0, 200), min_size=3, max_size=3),
+    st.integers(200, 5000),
+    st.integers(0, 2**32),
+    st.integers(1, 60),
+)
+def test_buckets_give_every_row_once_in_the_order_of_the_keys(
+    sizes: list[int], memory: int, seed: int, piece: int
+) -> None:
     rng = np.random.default_rng(seed)
+    rows = sum(sizes)
     whole = np.zeros(rows, ROW)
     whole["number"] = np.arange(rows)
-    whole["key"] = rng.integers(0, 2**64, rows, np.uint64)
+    random = rng.integers(0, 2 ** rng.integers(1, 63), rows, np.uint64)  # few bits: equal keys
+    part = np.repeat(np.arange(3, dtype=np.uint64), sizes)
+    whole["key"] = random | part << np.uint64(62)
     whole["payload"] = rng.integers(-9, 9, (rows, 3))
-    expected = whole[np.argsort(whole["key"])]
+    expected = whole[np.lexsort((whole["number"], whole["key"]))]
     with tempfile.TemporaryDirectory() as folder:
-        buckets = Buckets(Path(folder), ROW, rows, memory=memory)
+        buckets = Buckets(Path(folder), ROW, sizes, memory=memory)
         mixed = whole[rng.permutation(rows)]  # as threads may bring them
         for first in range(0, rows, piece):
             buckets.add(mixed[first : first + piece])
-        found = [part.copy() for part in buckets]
+        found = [(part, piece.copy()) for part, piece in buckets]
         assert list(Path(folder).iterdir()) == []
-    np.testing.assert_array_equal(np.concatenate([*found, np.zeros(0, ROW)]), expected)
-    if buckets.count > 1:
-        assert len(found) > 1 or rows < 30
+    np.testing.assert_array_equal(np.concatenate([*(piece for _, piece in found), np.zeros(0, ROW)]), expected)
+    for number, size in enumerate(sizes):
+        assert sum(len(piece) for part, piece in found if part == number) == size
+    assert buckets.count == 1 or buckets.count >= rows * ROW.itemsize / memory
 
 
 @settings(deadline=None)
