@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,13 @@ from psdbatch.training_set.columns import set_columns
 from psdbatch.training_set.facts import SetFacts
 from psdbatch.training_set.quantities import measure
 from psdbatch.training_set.writing import SetWriter
+from tests.campaigns import command
 
 SAMPLES = 96
 CLASSES = ("gamma", "neutron")
+TRAINING_TIME = 1500.0
+"""Seconds that a training may take on a busy machine."""
+
 LAYOUT = Layout(block=512, chunk=128, level=1)
 
 Array = NDArray[Any]
@@ -69,10 +74,21 @@ def write_training(path: Path, set_path: Path | None, **sections: Any) -> Path:
         content["set"] = {"path": str(set_path)}
     for name, values in sections.items():
         content[name] = {**content.get(name, {}), **values} if isinstance(values, dict) else values
+    if "function" in content["network"]:
+        del content["network"]["name"]
     top = {name: value for name, value in content.items() if not isinstance(value, dict)}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(tomli_w.dumps(top | {name: value for name, value in content.items() if name not in top}))
     return path
+
+
+def train(config: Path, code: int = 0) -> str:
+    """Run ``psdbatch train`` to its end; what it printed.  Several processes load TensorFlow, so it may take minutes."""
+    done = subprocess.run(command("train", config), capture_output=True, text=True, timeout=TRAINING_TIME, check=False)
+    said = " ".join((done.stdout + done.stderr).split())
+    assert done.returncode == code, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
+    assert "Traceback" not in said, said
+    return said
 
 
 def history(training: Path) -> list[dict[str, float]]:
