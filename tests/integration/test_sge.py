@@ -153,7 +153,8 @@ def test_a_worker_leaves_before_its_time_limit_and_is_replaced(
     for run in range(12):  # more than the first job can do on any machine
         write_file(tmp_path / f"data/run_{run:04d}.psdz", pulses(10_000, run))
     longer = Material(str(tmp_path / "data/*.psdz"), material.network, {})
-    cluster = farm(sge_group("v100", walltime="60 s"), margin="35 s")
+    # It works for some seconds; a busy machine may need more for the start alone, but not all of its time.
+    cluster = farm(sge_group("v100", walltime="2 min"), margin="95 s")
     campaign = tmp_path / "campaign"
     process = run(longer.config(tmp_path, cluster, processing=SMALL))
     wait("another job", lambda: len(jobs_by_group(campaign).get("v100", [])) > 1, process, PATIENCE)
