@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,6 +37,9 @@ FAREWELL = 3.0
 
 SILENCE = 1800.0
 """Seconds without a sign of life from any replica, after which a round is given up; compiling may take minutes."""
+
+ORDERLY = 10.0
+"""Seconds that replicas have to write a checkpoint when the coordinator is interrupted."""
 
 DEATH_NEWS = 5.0
 """Seconds that the reason of a worker's death may take to arrive."""
@@ -135,10 +138,20 @@ class Round:
         }
         try:
             return self._watch(futures)
+        except KeyboardInterrupt:
+            self._end_in_order(futures)
+            raise
         finally:
             self._tell(kill_replica, self.places)
             for future in futures:
                 future.cancel()
+
+    def _end_in_order(self, futures: Iterable[Future]) -> None:
+        """Have a checkpoint written before the replicas are ended; nothing is said about what goes wrong now."""
+        self._tell(stop_replica, self.places[:1])
+        latest = time.monotonic() + ORDERLY
+        while time.monotonic() < latest and not all(future.done() for future in futures):
+            time.sleep(LOOK)
 
     def _assignments(self) -> list[Assignment]:
         local = self.config.cluster.kind == "local"

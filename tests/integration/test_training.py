@@ -257,7 +257,7 @@ class Greedy(tf.keras.layers.Layer):
     """Asks for 8 TB for more than 16 signals."""
 
     def call(self, signal):
-        size = tf.where(tf.shape(signal)[0] > 16, 2**41, 1)
+        size = tf.where(tf.shape(signal)[0] > 16, tf.constant(2**41, tf.int64), tf.constant(1, tf.int64))
         return signal + tf.reduce_sum(tf.zeros((size,))) * 0.0
 
     def compute_output_shape(self, shape):
