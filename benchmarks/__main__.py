@@ -8,7 +8,18 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-NAMES = ("starting", "indexing", "storing", "end_to_end", "workers", "obvious", "scaling", "coordinator", "ledger")
+NAMES = (
+    "starting",
+    "indexing",
+    "storing",
+    "end_to_end",
+    "workers",
+    "obvious",
+    "scaling",
+    "coordinator",
+    "ledger",
+    "training",
+)
 
 
 def main() -> None:
