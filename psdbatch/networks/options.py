@@ -74,7 +74,12 @@ def _takes_all(function: Function) -> bool:
 
 
 def _parameters(function: Function) -> Mapping[str, inspect.Parameter]:
-    return inspect.signature(function).parameters
+    try:
+        return inspect.signature(function).parameters
+    except (ValueError, TypeError):  # compiled ones do not say
+        raise ConfigurationError(
+            f"'network.function' names {function!r}, whose arguments Python does not know; name a function written in Python"
+        ) from None
 
 
 def _typed(function: Function, key: str, value: Any) -> Any:

@@ -49,7 +49,7 @@ def call(function: Callable[..., Any], arguments: Mapping[str, Any], written: st
     """
     try:
         return function(**arguments)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         listed = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
         raise ModelError(f"{written}: called with {listed}, it fails: {_said(error, _file_of(function))}") from None
 
@@ -65,7 +65,7 @@ def _of_file(path: Path) -> ModuleType:
     sys.path.insert(0, beside)
     try:
         specification.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ModelError(f"{path}: cannot be imported: {_said(error, str(path))}") from None
     finally:
         sys.path.remove(beside)
@@ -81,18 +81,19 @@ def _of_module(name: str) -> ModuleType:
                 f"'network.function' names the module '{name}', which is not installed here; for a file write 'FILE.py:FUNCTION'"
             ) from None
         raise ModelError(f"{name}: cannot be imported: {error}") from None
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ModelError(f"{name}: cannot be imported: {_said(error, None)}") from None
 
 
-def _said(error: Exception, file: str | None) -> str:
-    """Kind and words of an error, and the last line of the user's file on its way."""
+def _said(error: BaseException, file: str | None) -> str:
+    """Kind and words of an error, and the last line on its way that is the user's."""
     words = (str(error).strip() or "no message").split("\n")[0]
     if isinstance(error, SyntaxError):
         return f"{type(error).__name__}: {error.msg}, line {error.lineno} of {error.filename}"
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if file is not None and frame.filename == file] or frames[-1:]
-    return f"{type(error).__name__}: {words} (line {own[-1].lineno} of {own[-1].filename})"
+    frames = traceback.extract_tb(error.__traceback__)[1:]  # the first is ours
+    own = [frame for frame in frames if frame.filename == file] or frames[-1:]
+    place = f" (line {own[-1].lineno} of {own[-1].filename})" if own else ""
+    return f"{type(error).__name__}: {words}{place}"
 
 
 def _file_of(function: Callable[..., Any]) -> str | None:

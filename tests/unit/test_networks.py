@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +12,7 @@ import numpy as np
 import pytest
 
 from psdbatch.config import Charge, ModelSource, PileUp, Preparation, SignalShape
-from psdbatch.config.network import Network
+from psdbatch.config.network import Augmentation, Network
 from psdbatch.errors import ConfigurationError, PsdbatchError
 from psdbatch.models.engine_settings import EngineSettings
 from tests.frozen_models import pulses as raw_pulses
@@ -189,6 +192,16 @@ def scores(samples, classes):
     return keras.Sequential([keras.Input((samples,)), keras.layers.Dense(classes)])
 
 
+def wants_more(samples, width):
+    return good(samples, 3)
+
+
+def normalised(samples, classes):
+    entry = keras.Input((samples,))
+    layer = keras.layers.Dropout(0.5)(keras.layers.BatchNormalization()(entry))
+    return keras.Model(entry, keras.layers.Dense(classes, "softmax")(layer))
+
+
 def again(samples):
     return keras.Sequential([keras.Input((samples,)), keras.layers.Dense(4), keras.layers.Dense(samples)])
 """
@@ -214,6 +227,13 @@ def test_own_function_builds_a_classifier(own: Path) -> None:
     assert build_own(own, "anything", options={"my_units": 5}).model.layers[0].units == 5
 
 
+def test_trying_a_network_leaves_it_as_it_was(own: Path) -> None:
+    model = build_own(own, "normalised").model
+    mean, variance = model.layers[1].get_weights()[2:]
+    assert not mean.any()
+    assert (variance == 1).all()
+
+
 def test_one_number_stands_for_two_classes(own: Path) -> None:
     assert build_own(own, "one_number", ("gamma", "neutron")).model.outputs[0].shape == (None, 1)
     with pytest.raises(PsdbatchError, match=r"a classifier of 3 classes has one output \(None, 3\)"):
@@ -231,6 +251,7 @@ def test_own_function_for_another_task(own: Path) -> None:
         ("LIST", {}, r"own.py: 'LIST' is no function, but of type list"),
         ("good", {"options": {"unit": 4}}, r"has no such option; did you mean 'units'\?; its options: units"),
         ("raises", {}, r"own.py:raises: called with samples=30, classes=3, it fails: ValueError: no width for you \(line 21 of .*own.py\)$"),
+        ("wants_more", {}, r"it fails: TypeError: wants_more\(\) missing 1 required positional argument: 'width'$"),
         ("nothing", {}, r"own.py:nothing: gives NoneType, not a Keras model"),
         ("fixed", {}, r"the model takes \(None, 99\); prepared signals are \(None, 30\)"),
         ("unbuilt", {}, r"does not say what it takes; begin it with tf.keras.Input\(\(30,\)\)"),
@@ -254,6 +275,7 @@ def test_own_function_that_does_not_fit(own: Path, function: str, more: dict[str
         ("nowhere.py:make", "nowhere.py: there is no such file"),
         ("make", r"write 'FILE.py:FUNCTION' or 'package.module:FUNCTION'"),
         ("no_such_package.networks:make", r"the module 'no_such_package.networks', which is not installed here"),
+        ("math:hypot", r"whose arguments Python does not know; name a function written in Python"),
         ("json:lods", r"json: has no function 'lods'; did you mean 'loads'"),
     ],
 )
@@ -268,6 +290,7 @@ def test_own_function_that_is_not_there(written: str, message: str) -> None:
     ("text", "message"),
     [
         ("import beside\n\nbeside.width(3)\n", r"broken.py: cannot be imported: ValueError: no width for you \(line 3 of .*broken.py"),
+        ("import sys\nsys.exit(3)\n", r"broken.py: cannot be imported: SystemExit: 3 \(line 2 of .*broken.py"),
         ("def make(:\n", r"broken.py: cannot be imported: SyntaxError: .*, line 1 of .*broken.py"),
         ("import no_such_package\n", r"broken.py: cannot be imported: ModuleNotFoundError: No module named 'no_such_package'"),
     ],
@@ -281,3 +304,47 @@ def test_own_file_that_cannot_be_imported(own: Path, text: str, message: str) ->
 def test_task_belongs_to_an_own_function() -> None:
     with pytest.raises(ValueError, match="'task' belongs to a 'function'"):
         Network(name="dense", task="denoiser")
+
+
+DOCUMENT = (Path(__file__).parents[2] / "docs/networks.md").read_text()
+
+
+def test_documented_collection_is_the_collection() -> None:
+    """Parameters, task, options with their defaults, and outputs of each network; nothing else in the table."""
+    from psdbatch.networks.collection import NETWORKS, TASKS, build
+    from psdbatch.networks.options import option_names
+
+    table = DOCUMENT.split("## The collection")[1].split("\n\n")[2]
+    rows = {row[0].strip("` "): row for row in (line.strip("| ").split(" | ") for line in table.splitlines()[2:])}
+    assert list(rows) == list(NETWORKS)
+    for name, (_, parameters, task, options, outputs) in rows.items():
+        model = build(Network(name=name), 75, ("gamma", "neutron")).model
+        assert int(parameters.replace(",", "")) == model.count_params(), name
+        assert task == NETWORKS[name].task
+        functions = (NETWORKS[name].function, TASKS[task])
+        defaults = {
+            option: inspect.signature(function).parameters[option].default
+            for function in functions
+            for option in option_names(function)
+        }
+        written = tomllib.loads("\n".join(re.findall(r"`(.*?)`", options)))
+        assert {key: tuple(value) if isinstance(value, list) else value for key, value in written.items()} == defaults
+        shapes = {"class": (2,), "sample": (75,), "bottleneck": (defaults.get("bottleneck"),), "": ()}
+        documented = [(output, shapes[shape]) for output, shape in re.findall(r"`(\w+)` \((\w*)\)", outputs)]
+        names = [model.layers[-1].name] if len(model.outputs) == 1 else model.output_names
+        assert documented == list(zip(names, (output.shape[1:] for output in model.outputs), strict=True)), name
+
+
+def test_every_key_of_network_and_augmentation_is_documented_with_its_default() -> None:
+    for section in (Network, Augmentation):
+        for key, field in section.model_fields.items():
+            row = re.search(rf"^\| `{key}` \| (.*?) \|", DOCUMENT, re.MULTILINE)
+            assert row, key
+            if section is Augmentation:
+                assert row[1] == str(list(field.default) if isinstance(field.default, tuple) else field.default)
+
+
+def test_documented_function_of_ones_own_works(tmp_path: Path) -> None:
+    (tmp_path / "my_networks.py").write_text(DOCUMENT.split("```python\n")[2].split("```")[0])
+    built = build_own(tmp_path / "my_networks.py", "small", options={"units": 12})
+    assert built.model.layers[0].units == 12
