@@ -168,6 +168,8 @@ def _about(facts: ModelFacts, card: ModelCard, stored: StoredSet, part: str, sig
         "classes": list(card.classes),
         "parameters": facts.parameters,
         "window": f"{card.window} samples, {card.preparation.align} {card.preparation.offset:+d}, normalised by {card.preparation.normalise}",
+        "training": {name: value for name, value in card.training.items() if isinstance(value, (int, float, str))}
+        or "not told by the card",
         "set": str(stored.path),
         "digest of the set": stored.facts.digest,
         "sources of the set": list(stored.facts.sources),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -36,7 +37,8 @@ def drawn(name: str, draw: Draw, columns: int = 1, width: float = 5.0, height: f
         draw(sheet.subplots(1, columns, squeeze=False)[0])
         text = io.StringIO()
         sheet.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
-    return text.getvalue()[text.getvalue().index("<svg") :]
+    svg = text.getvalue()
+    return re.sub(r"<metadata>.*?</metadata>\s*", "", svg[svg.index("<svg") :], flags=re.DOTALL)
 
 
 def accuracy_plot(windows: Sequence[WindowFigures], unit: str) -> str:

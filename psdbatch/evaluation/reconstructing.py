@@ -90,7 +90,7 @@ def reconstruct(engine: Any, facts: ModelFacts, of: SetFacts, part: Part, signal
 
 def _config(card: ModelCard, signals: SignalShape) -> TrainingConfig:
     """The settings that decide what is added; the rest is not looked at."""
-    trained = card.training.get("config")
+    trained = card.training.get("configuration")
     given = trained.get("augmentation") if isinstance(trained, dict) else None
     if given is None and TASKS[card.task]().learns_from:
         raise EvaluationError(

@@ -26,7 +26,7 @@ from psdbatch.models.engine_settings import EngineSettings
 from psdbatch.models.facts import ModelFacts
 from psdbatch.monitor.figure_of_merit import charge_ratio
 from psdbatch.training_set.facts import SetFacts
-from psdbatch.training_set.store import Part, StoredSet, open_set
+from psdbatch.training_set.store import Part, open_set
 
 Array = NDArray[Any]
 
@@ -101,8 +101,8 @@ def check_fit(card: ModelCard, facts: SetFacts, model: str) -> tuple[str, ...]:
         notes.append(
             f"the model was trained with samples of {card.signals.sampling_period:g} ns, the set has {facts.signals.sampling_period:g} ns"
         )
-    trained = card.training.get("set_digest") or card.training.get("set")
-    if isinstance(trained, str) and trained != facts.digest:
+    trained = card.training.get("set")
+    if isinstance(trained, Mapping) and trained.get("digest") not in (None, facts.digest):
         notes.append("the model was trained with another set than this one")
     return tuple(notes)
 
@@ -110,9 +110,14 @@ def check_fit(card: ModelCard, facts: SetFacts, model: str) -> tuple[str, ...]:
 def engine_settings(facts: ModelFacts, of: SetFacts, signals: int) -> EngineSettings:
     """How the model runs on signals of a set."""
     card = known_card(facts)
+    classifies = card.task == "classifier"
     return EngineSettings(
         facts=facts,
-        source=ModelSource(path=facts.source, classes=card.classes or None, classifier=card.task == "classifier"),
+        source=ModelSource(
+            path=facts.source,
+            classes=(card.classes or None) if classifies else None,
+            classifier=classifies,
+        ),
         signals=of.signals,
         preparation=Preparation(enabled=False) if card.complete else card.preparation,
         charge=of.charge,
@@ -170,10 +175,16 @@ def as_scored(found: Mapping[str, Array]) -> Scored:
     return Scored(found["scores"], found["label"].astype(np.int64), found["amplitude"], found["energy"], ratio)
 
 
-def _answers(facts: ModelFacts, stored: StoredSet, name: str, wanted: int | None) -> dict[str, Array]:
+def score_model(
+    model: Path, path: Path, name: str, wanted: int | None, folder: Path
+) -> tuple[ModelFacts, dict[str, Array]]:
+    """As :func:`score_in_subprocess`, in this process; the frozen graph is copied to ``folder``.  Needs TensorFlow."""
     from psdbatch.models.batching import BatchedEngine
+    from psdbatch.models.describe import describe
     from psdbatch.models.engine import configure_tensorflow, device_name
 
+    stored = open_set(path)
+    facts = describe(ModelSource(path=str(model)), folder)
     card, part = known_card(facts), stored.part(name)
     check_fit(card, stored.facts, facts.source)
     signals = len(part) if wanted is None else min(len(part), wanted)
@@ -181,10 +192,10 @@ def _answers(facts: ModelFacts, stored: StoredSet, name: str, wanted: int | None
     engine = BatchedEngine(engine_settings(facts, stored.facts, signals), min(BATCH, signals), device_name())
     if card.task == "classifier":
         names = card.classes or stored.facts.classes
-        return score(engine, part, signals, tuple(names.index(entry) for entry in stored.facts.classes))
+        return facts, score(engine, part, signals, tuple(names.index(entry) for entry in stored.facts.classes))
     from psdbatch.evaluation.reconstructing import reconstruct
 
-    return reconstruct(engine, facts, stored.facts, part, signals)
+    return facts, reconstruct(engine, facts, stored.facts, part, signals)
 
 
 def _error(model: Path, done: subprocess.CompletedProcess[str]) -> PsdbatchError:
@@ -199,14 +210,13 @@ def _error(model: Path, done: subprocess.CompletedProcess[str]) -> PsdbatchError
 
 def main() -> int:
     """Read ``{"model", "set", "part", "signals", "folder"}`` from standard input; an error goes to standard output as JSON."""
-    from psdbatch.models.describe import describe
-
     request = json.load(sys.stdin)
     folder = Path(request["folder"])
     try:
-        stored = open_set(Path(request["set"]))
-        facts = describe(ModelSource(path=request["model"]), folder)
-        found: dict[str, Any] = _answers(facts, stored, request["part"], request["signals"])
+        _, answers = score_model(
+            Path(request["model"]), Path(request["set"]), request["part"], request["signals"], folder
+        )
+        found: dict[str, Any] = answers
         np.savez(folder / "answers.npz", **found)
     except PsdbatchError as error:
         print(json.dumps({"error": str(error), "about_set": isinstance(error, (EvaluationError, TrainingSetError))}))
