@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import threading
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from types import FrameType
 from typing import Any, Self
 
 EXIT_ORPHANED = 75
@@ -81,6 +83,9 @@ class Talk:
         os.dup2(2, 1)
         self.assignment = Assignment.of(sys.stdin.readline())
         self.stop_wanted = False
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is the coordinator's business
+        for number in (signal.SIGTERM, signal.SIGUSR2):  # batch systems warn all processes of a job
+            signal.signal(number, self._warned)
         threading.Thread(target=self._listen, name="watcher", daemon=True).start()
 
     def say(self, event: str, **facts: Any) -> None:
@@ -89,6 +94,9 @@ class Talk:
             self._out.write(json.dumps({"event": event, **facts}) + "\n")
         except OSError:
             os._exit(EXIT_ORPHANED)
+
+    def _warned(self, number: int, frame: FrameType | None) -> None:
+        self.stop_wanted = True
 
     def _listen(self) -> None:
         for line in sys.stdin:
