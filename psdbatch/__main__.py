@@ -17,7 +17,8 @@ def main() -> NoReturn:
     """Run the command line."""
     from psdbatch.cli import cli
 
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGTERM, signal.SIGXCPU):
+        signal.signal(number, _interrupt)
     try:
         code = cli.main(standalone_mode=False)
     except PsdbatchError as error:
@@ -40,7 +41,7 @@ def main() -> NoReturn:
 
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
     # A batch system signals all processes of a job, and its shell hands the signal on: once is enough.
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 

@@ -59,6 +59,12 @@ class CampaignError(PsdbatchError, RuntimeError):
     """The campaign directory cannot be used for what was asked."""
 
 
+class TimeIsOverError(CampaignError):
+    """The coordinator had to stop before the end; finished blocks are safe."""
+
+    exit_code = ExitCode.UNFINISHED
+
+
 class ChangedError(CampaignError):
     """Configuration, model or input files are not what the campaign was planned with."""
 

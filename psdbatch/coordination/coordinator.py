@@ -21,12 +21,16 @@ from psdbatch.cluster.jobs import JobSheet
 from psdbatch.cluster.walltime import MARGIN
 from psdbatch.coordination.dispatch import Dispatcher
 from psdbatch.coordination.lock import hold
+from psdbatch.coordination.notice import Notice, heeded_notice
 from psdbatch.coordination.witness import Witness
+from psdbatch.errors import TimeIsOverError
 from psdbatch.golden.references import ReferenceWork, start_reference
 from psdbatch.monitor.progress import Progress
 from psdbatch.processing.process import COMMITS, BlockTask, block_task
 
 QUARANTINED = "the block was given up"
+
+_TIME_IS_OVER = "the coordinator was told that its time is over; the same command goes on"
 
 
 def run_campaign(campaign: Campaign, progress: Progress) -> Summary:
@@ -75,6 +79,7 @@ def _process(campaign: Campaign, committed: set[BlockName], journal: Journal, pr
     with ExitStack() as stack:
         # A local worker makes the reference itself; elsewhere it is made while the jobs wait in the queue.
         reference = None if config.cluster.kind == "local" else stack.enter_context(start_reference(campaign))
+        notice = stack.enter_context(heeded_notice())
         farm = stack.enter_context(open_farm(config.cluster, job_sheet(campaign), directory.certificates, witness))
         stack.enter_context(progress)
         witness.farm = farm
@@ -89,16 +94,21 @@ def _process(campaign: Campaign, committed: set[BlockName], journal: Journal, pr
             watcher=witness,
             quarantine=lambda task, failures: give_up(directory, plan, task, failures, witness),
             death_of=farm.deaths.of,
-            pulse=lambda: _pulse(farm, witness, reference),
+            pulse=lambda: _pulse(farm, witness, reference, notice),
+            leaving=notice.given,
         )
         left_over = dispatcher.run(_tasks(directory, plan, committed))
         used = farm.use()
+        if notice.given() and witness.left:
+            raise TimeIsOverError(f"{directory.path}: {witness.left} blocks are left; {_TIME_IS_OVER}")
     if left_over:
         journal.write("left over", blocks=[str(block.name) for task in left_over for block in task.blocks][:1000])
     return used
 
 
-def _pulse(farm: Farm, witness: Witness, reference: ReferenceWork | None) -> None:
+def _pulse(farm: Farm, witness: Witness, reference: ReferenceWork | None, notice: Notice) -> None:
+    if notice.over():
+        raise TimeIsOverError(f"blocks in flight did not end in time; {_TIME_IS_OVER}")
     if reference is not None:
         reference.check()
     farm.pulse(witness.left)

@@ -94,6 +94,8 @@ class Dispatcher:
         How the worker at an address died, once that is known.
     pulse
         Called at least once a second while there is work; may raise to end it.
+    leaving
+        Whether nothing new may be begun; the run ends with what is in flight.
     """
 
     client: Client
@@ -105,6 +107,7 @@ class Dispatcher:
     work: Callable[[BlockTask], list[CommitRecord]] = process_blocks
     death_of: Callable[[str], Death | None] = lambda worker: None
     pulse: Callable[[], object] = lambda: None
+    leaving: Callable[[], bool] = lambda: False
 
     def __post_init__(self) -> None:
         self._done: queue.SimpleQueue[Future] = queue.SimpleQueue()
@@ -143,6 +146,8 @@ class Dispatcher:
 
     def _refill(self, tasks: Iterator[BlockTask]) -> bool:
         """Fill the window; whether anything is left to wait for."""
+        if self.leaving():
+            return bool(self._running)
         while room := self._room():
             ready = list(itertools.islice(self._ready(tasks), min(room, SUBMITTED_TOGETHER)))
             if ready:

@@ -17,10 +17,11 @@ from psdbatch.config import CampaignConfig
 from psdbatch.config.cluster import System
 from psdbatch.coordination.jobs import COORDINATOR_SUBMITTED, CampaignJob, ask_queue, submitted_jobs
 from psdbatch.coordination.lock import current
+from psdbatch.coordination.notice import PATIENCE
 from psdbatch.errors import BatchSystemBusyError, CampaignError, ConfigurationError, ExitCode, ModelError, StorageError
 
 NOTICE = 300.0
-"""Seconds before its time limit in which a coordinator stops in order; less for short jobs."""
+"""Seconds before its time limit in which a coordinator lets blocks end and stops; less for short jobs."""
 
 KEPT_VARIABLES = ("PATH", "LD_LIBRARY_PATH")
 """Environment that a job needs as it is here, besides the site's and psdbatch's own."""
@@ -122,10 +123,11 @@ def job_script(system: BatchSystem, config: CampaignConfig, source: Path) -> str
     job, directory = config.cluster.coordinator, CampaignDirectory(Path(config.campaign))
     options = system.options(job, f"psdbatch-{_word(directory.path.name)}", directory.logs / "coordinator-{job}.log")
     options += system.enduring
-    seconds = int(job.walltime - min(NOTICE, job.walltime / 3))
+    notice = min(NOTICE, job.walltime / 3)
     program = shlex.join([job.python or sys.executable, "-m", "psdbatch", "run", str(source.absolute())])
     kept = [*KEPT_VARIABLES, *system.site_variables, *sorted(key for key in os.environ if key.startswith("PSDBATCH_"))]
     variables = {key: os.environ[key] for key in kept if key in os.environ} | job.environment
+    variables[PATIENCE] = f"{notice * 2 / 3:.0f}"  # the rest is for the workers' end
     return "\n".join(
         [
             "#!/bin/bash",
@@ -136,8 +138,9 @@ def job_script(system: BatchSystem, config: CampaignConfig, source: Path) -> str
             "export PYTHONUNBUFFERED=1",
             *job.prologue,
             "",
-            "# Some batch systems signal all processes of a job, and warn with USR1 and USR2: the coordinator knows only TERM.",
-            f"(trap '' USR1 USR2; exec timeout --foreground --signal=TERM {seconds} {program}) &",
+            "# Some batch systems signal all processes of a job, and warn with USR1 and USR2: the coordinator knows TERM,",
+            "# to stop at once, and XCPU, to let blocks end first.",
+            f"(trap '' USR1 USR2; exec timeout --foreground --signal=XCPU {job.walltime - notice:.0f} {program}) &",
             "coordinator=$!",
             "trap : USR1",
             "trap 'kill -TERM \"$coordinator\" 2>/dev/null' TERM INT USR2",

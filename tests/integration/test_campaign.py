@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import os
 import signal
 import socket
@@ -152,6 +153,23 @@ def test_an_interrupted_campaign_says_so_and_goes_on(tmp_path: Path, archive: Pa
     assert process.returncode == 4, output
     assert "the same command goes on" in output
     assert facts("run", tmp_path / "campaign")["written"] == SIGNALS
+
+
+def test_a_coordinator_whose_time_is_nearly_over_lets_blocks_end(
+    tmp_path: Path, archive: Path, slow_network: Path
+) -> None:
+    campaign = tmp_path / "campaign"
+    process = start("run", slow_config(tmp_path, archive, slow_network))
+    wait_for_commits(campaign, 1, process)
+    process.send_signal(signal.SIGXCPU)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 4, output
+    assert "its time is over; the same command goes on" in output
+    begun = {path.name for path in campaign.glob("staging/*/*")}
+    assert not begun  # what had been begun was committed
+    events = [json.loads(line)["event"] for line in (campaign / "journal.jsonl").read_text().splitlines()]
+    assert events == ["started", "stopped"]  # nothing failed
+    assert facts("run", campaign)["written"] == SIGNALS
 
 
 def test_of_two_coordinators_at_once_one_works_and_one_is_told(

@@ -212,12 +212,14 @@ def test_a_coordinator_whose_time_is_over_goes_on_in_a_new_job(
     """The network is too slow for one job of this length; that the campaign ends takes too long for a test."""
     campaign = tmp_path / "campaign"
     write_network(tmp_path / "slow.pb", hidden=(4000, 4000))
-    config = configuration(tmp_path, archive, system.kind, walltime="36 s")
+    config = configuration(tmp_path, archive, system.kind, walltime="60 s")
     config.write_text(config.read_text().replace(str(archive / "slow.pb"), str(tmp_path / "slow.pb")))
     job = submitted(config)
     wait_for(lambda: "queued again" in "".join(p.read_text() for p in campaign.glob("logs/coordinator-*")), campaign)
     wait_for(lambda: (now := listed(system, job)) and now.state is JobState.PENDING, campaign)
-    assert events(campaign)[-1] == "stopped"
+    last = json.loads((campaign / "journal.jsonl").read_text().splitlines()[-1])
+    assert last["event"] == "stopped"
+    assert last["reason"].startswith("TimeIsOverError")
     assert committed(campaign) < 42
     facts("cancel", campaign)
     wait_for_end(system, job, campaign)
