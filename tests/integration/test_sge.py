@@ -60,7 +60,7 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Material:
     network = write_network(folder / "network.pb", hidden=(4096, 4096))
     made = Material(str(folder / "data/*.psdz"), network, {})
     config = made.config(folder, {"processes": 1, "threads": 2}, processing=SMALL)
-    psdbatch("run", config)
+    end(start("run", config), seconds=PATIENCE)
     made.digests.update(store_digests(folder / "campaign"))
     return made
 
