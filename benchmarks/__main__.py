@@ -19,6 +19,7 @@ NAMES = (
     "coordinator",
     "ledger",
     "training",
+    "networks",
 )
 
 
