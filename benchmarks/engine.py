@@ -47,10 +47,34 @@ def run(directory: Path, signals: int) -> list[dict[str, Any]]:
         for align in ("start", "threshold", "maximum"):
             compiled = settings(samples, align)
             rows.append(_row(f"raw int16, {align}, XLA", samples, lambda batch, given=compiled: _engine(given, batch)))
+        complete = _complete(folder, samples)
+        rows.append(
+            _row(
+                "raw int16, threshold, XLA, complete file", samples, lambda batch, given=complete: _engine(given, batch)
+            )
+        )
     for samples in (WINDOW, 232):
         for threads in (1, 2):
             rows.append(_threads_row(settings(samples, "threshold"), threads))
     return rows
+
+
+def _complete(folder: Path, samples: int) -> EngineSettings:
+    """The same network frozen with its preparation inside."""
+    from psdbatch.models.card import ModelCard
+    from psdbatch.models.complete import write_complete
+    from psdbatch.models.describe import describe
+    from psdbatch.models.loading import load_network
+
+    inside, outside = Preparation(length=WINDOW, offset=-5), Preparation(enabled=False)
+    card = ModelCard((), "classifier", True, samples, "int16", SignalShape(), inside, ())
+    path = folder / f"complete-{samples}.pb"
+    write_complete(load_network(folder / "dense.pb"), path, card)
+    source = ModelSource(path=str(path))
+    made = folder / f"complete-{samples}"
+    made.mkdir(exist_ok=True)
+    charge = Charge(align="threshold", offset=-5)
+    return EngineSettings(describe(source, made), source, SignalShape(), outside, charge, PileUp(), samples, "int16")
 
 
 def _row(what: str, samples: int, make: Callable[[int], Callable[[], Any]]) -> dict[str, Any]:

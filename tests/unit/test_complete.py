@@ -229,6 +229,28 @@ def test_the_engine_answers_as_with_preparation_outside(complete: Path, tmp_path
         np.testing.assert_allclose(one[name], values, rtol=1e-5, atol=1e-5, err_msg=name)
 
 
+def test_the_compiler_computes_only_once_what_classical_quantities_and_preparation_share(
+    complete: Path, tmp_path: Path
+) -> None:
+    """The compiled program is no longer than that of a bare file with the preparation outside."""
+    from psdbatch.models.freezing import freeze
+    from psdbatch.models.inference import inference
+    from psdbatch.models.quiet import tf
+
+    freeze(keras_model(), tmp_path / "bare.pb")
+    outside = engine_settings(tmp_path / "bare.pb", softmax, preparation=card().preparation)
+
+    def program(settings: EngineSettings) -> str:
+        signature = [tf.TensorSpec((BATCH, RAW), "int16")]
+        function = tf.function(inference(settings), input_signature=signature, jit_compile=True, autograph=False)
+        return str(function.experimental_get_compiler_ir(tf.zeros((BATCH, RAW), tf.int16))(stage="optimized_hlo"))
+
+    one, other = (program(settings) for settings in (described(complete), outside))
+    assert other.count(" fusion(") > 0
+    assert one.count(" fusion(") <= other.count(" fusion(")
+    assert one.count(" reduce(") <= other.count(" reduce(")
+
+
 def test_longer_signals_are_cut_to_what_the_model_takes(complete: Path) -> None:
     raw = pulses(BATCH, samples=60)
     np.testing.assert_allclose(

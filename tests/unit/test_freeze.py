@@ -185,3 +185,17 @@ def test_a_file_that_gives_other_numbers_is_not_kept(
     with pytest.raises(PsdbatchError, match="it is not kept"):
         freeze(folder / "network.keras", tmp_path / "net.pb", samples=SAMPLES)
     assert (tmp_path / "net.pb").read_bytes() == b"the one before"
+
+
+def test_every_option_and_every_entry_of_the_card_is_documented() -> None:
+    from dataclasses import fields
+
+    from psdbatch.cli.training import freeze as command
+    from psdbatch.models.card import ModelCard
+
+    text = (Path(__file__).parents[2] / "docs/models.md").read_text()
+    options = {name for option in command.params for name in option.opts if name.startswith("--")} - {"--json"}
+    rows = [line for line in text.splitlines() if line.startswith("| `")]
+    documented = {word.split()[0] for row in rows for word in row.split("|")[1].replace("`", "").split(", ")}
+    assert options == {word for word in documented if word.startswith("--")}
+    assert {entry.name for entry in fields(ModelCard)} <= documented
