@@ -19,11 +19,13 @@ def build_set(config: Path, as_json: bool) -> None:
     """
     from psdbatch.config.training import read_training
     from psdbatch.monitor import set_tables
+    from psdbatch.monitor.set_progress import SetProgress
     from psdbatch.training_set.build import build_set as build
     from psdbatch.training_set.build import order_picture
 
     console = open_console(quiet=as_json)
-    stored = build(read_training(config))
+    with SetProgress(console) as progress:
+        stored = build(read_training(config), progress.report)
     plot = order_picture(stored)
     if as_json:
         print_json(set_tables.set_facts(stored.path, stored.facts, plot))
