@@ -183,16 +183,19 @@ def parameter_plot(evidence: Array, ratio: Array | None, truth: Array, classes: 
     return drawn("parameters", draw, len(panels))
 
 
-def logarithmic(ax: Any, words: str) -> None:
-    """Logarithmic horizontal axis with numbers that people read: 50, 100, 200 rather than powers."""
+def logarithmic(ax: Any, words: str, vertical: bool = False) -> None:
+    """Logarithmic axis with numbers that people read: 50, 100, 200 rather than powers."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-    ax.set(xscale="log", xlabel=words)
-    low, high = ax.get_xlim()
-    steps = (1, 2, 5) if high < 300 * low else (1,)
-    ax.xaxis.set_major_locator(LogLocator(subs=steps))
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    ax.xaxis.set_minor_formatter(NullFormatter())
+    if vertical:
+        ax.set(yscale="log", ylabel=words)
+    else:
+        ax.set(xscale="log", xlabel=words)
+    low, high = ax.get_ylim() if vertical else ax.get_xlim()
+    axis = ax.yaxis if vertical else ax.xaxis
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 300 * low else (1,)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _merit(found: Separation | None) -> Merit | None:

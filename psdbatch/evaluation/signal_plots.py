@@ -40,7 +40,7 @@ def error_plot(found: Reconstruction) -> str:
                     color=COLOURS[0],
                 )
             logarithmic(ax, AMPLITUDE)
-            ax.set(yscale="log", ylabel=words)
+            logarithmic(ax, words, vertical=True)
         axes[1].axhline(1, color="0.7", lw=0.8, ls="--")
         axes[0].set_title("median and middle 68 % of the signals")
 

@@ -224,3 +224,24 @@ def test_a_denoiser_that_does_nothing_gains_nothing(training_set: Path, tmp_path
     freeze_complete(model, tmp_path / "silent.pb", card("denoiser"))
     result = run(tmp_path / "silent.pb", "--set", training_set)
     assert "does not tell its [augmentation]" in str(result.exception)
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_a_separator_that_does_nothing_leaves_the_second_pulse_in(training_set: Path, tmp_path: Path) -> None:
+    from psdbatch.models.complete import freeze_complete
+    from psdbatch.models.quiet import tf
+
+    layers = tf.keras.layers
+    entry = tf.keras.Input((WINDOW,), name="signal")
+    first = layers.Reshape((WINDOW,), name="first")(entry)
+    none = layers.Rescaling(0.0, name="second")(entry)
+    told = card("separator", configuration={"augmentation": {"pile_up": 1.0, "pile_up_delay": [10, 30]}})
+    freeze_complete(tf.keras.Model(entry, [first, none]), tmp_path / "nothing.pb", told)
+    result = run(tmp_path / "nothing.pb", "--set", training_set, "--json")
+    assert result.exit_code == 0, result.output
+    whole = json.loads(result.output)["figures"]["whole"]
+    assert whole["gain_db"] == pytest.approx(0, abs=1e-3)
+    assert whole["second_gain_db"] == pytest.approx(0, abs=1e-3)
+    assert whole["second_charge"]["mean"] == pytest.approx(-1, abs=1e-3)  # all of the second charge is missing
+    assert whole["first_charge"]["quantiles"][1] > 0.1  # and lies in the first one
+    assert "truth, second pulse" in (tmp_path / "nothing-evaluation" / "report.html").read_text()
