@@ -28,7 +28,7 @@ from psdbatch.training_set.shuffle import Buckets, row_dtype
 from psdbatch.training_set.sources import SignalSource, open_source
 from psdbatch.training_set.store import StoredSet, open_set
 from psdbatch.training_set.strata import make_strata
-from psdbatch.training_set.survey import Counting, FileSurvey, survey_file
+from psdbatch.training_set.survey import Counting, Counts, FileSurvey, survey_file
 from psdbatch.training_set.writing import SetWriter, Staging
 
 Array = NDArray[Any]
@@ -92,18 +92,19 @@ def _build(
     grid = Grid(np.array(settings.energies, np.float64) if settings.energies else None)
     counting = Counting(len(settings.classes), config.signals, config.charge, config.pile_up, grid, settings.channels)
     groups = file_groups(places, runs, sources, config)
-    surveys = _survey(sources, places, counting, scratch, report)
+    counts = Counts(grid.steps, 3 if settings.split.by == "run" else 1)
+    surveys = _survey(sources, places, counting, counts, groups, scratch, report)
     check_labels(sources, places, surveys, settings.classes)
-    strata, codes = make_strata(surveys, groups, settings, grid)
+    strata, codes = make_strata(counts, settings, grid)
     sizes = dict(zip(PARTS, (int(size) for size in strata.take.sum(axis=(0, 1))), strict=True))
     check_parts(sizes, strata, config)
-    choices = choose(strata, surveys, codes, [_keys(settings.seed, place) for place in places])
+    keys = [_keys(settings.seed, place) for place in places]
+    choices = choose(strata, counts, codes, list(zip(surveys, groups, strict=True)), keys)
     facts = set_facts(config, sources, places, runs, surveys, strata)
     dtype = row_dtype(set_columns(facts.samples, facts.sample_dtype))
     total = sum(sizes.values())
-    buckets = Buckets(scratch, dtype, list(sizes.values()))
-    _gather(sources, places, choices, counting, buckets, report, total)
-    with SetWriter(path, facts, sizes) as writer:
+    with Buckets(scratch, dtype, list(sizes.values())) as buckets, SetWriter(path, facts, sizes) as writer:
+        _gather(sources, places, choices, counting, buckets, report, total)
         written = 0
         for part, rows in buckets:
             writer.append(PARTS[part], {name: rows[name] for name in dtype.names or ()})
@@ -134,19 +135,26 @@ def order_picture(stored: StoredSet) -> Path:
 
 
 def _survey(
-    sources: Sequence[SignalSource], places: Sequence[Place], counting: Counting, scratch: Path, report: Report
+    sources: Sequence[SignalSource],
+    places: Sequence[Place],
+    counting: Counting,
+    counts: Counts,
+    groups: Sequence[int],
+    scratch: Path,
+    report: Report,
 ) -> list[FileSurvey]:
     total = sum(place.file.signals for place in places)
 
     def survey(place: Place) -> FileSurvey:
-        codes = scratch / f"codes-{place.number:05d}"
-        return survey_file(sources[place.source], place.file, place.offset, counting, codes)
+        codes, group = scratch / f"codes-{place.number:05d}", groups[place.number]
+        return survey_file(sources[place.source], place.file, place.offset, counting, counts, group, codes)
 
-    found = []
+    found, done = [], 0
     with _threads() as pool:
         for place, result in zip(places, pool.map(survey, places), strict=True):
             found.append(result)
-            report("survey", sum(other.file.signals for other in places[: place.number + 1]), total)
+            done += place.file.signals
+            report("survey", done, total)
     return found
 
 

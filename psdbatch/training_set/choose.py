@@ -18,7 +18,7 @@ from psdbatch.training_set.quantities import measure
 from psdbatch.training_set.shuffle import KEY, row_dtype
 from psdbatch.training_set.sources import PieceReader, SignalSource, SourceFile
 from psdbatch.training_set.strata import Strata
-from psdbatch.training_set.survey import Counting, FileSurvey, rows_at_a_time
+from psdbatch.training_set.survey import Counting, Counts, FileSurvey, rows_at_a_time
 
 Array = NDArray[Any]
 
@@ -40,25 +40,33 @@ class Choice:
 
 
 def choose(
-    strata: Strata, surveys: Sequence[FileSurvey], places: Sequence[Array], keys: Sequence[tuple[np.uint64, np.uint64]]
+    strata: Strata,
+    counts: Counts,
+    places: Sequence[Array],
+    files: Sequence[tuple[FileSurvey, int]],
+    keys: Sequence[tuple[np.uint64, np.uint64]],
 ) -> list[Choice]:
     """Draw from all strata, file after file; the codes of the surveys become those of the choice.
 
     Parameters
     ----------
+    counts
+        Its rows are what the codes mean.
     places
-        For each file, stratum and group of each of its codes, from :func:`psdbatch.training_set.strata.make_strata`.
+        For each group, stratum and group of each code, from :func:`psdbatch.training_set.strata.make_strata`.
+    files
+        Survey and group of each file.
     keys
         For each file, what selects its random numbers for the choice and for the order.
     """
     left = strata.available.reshape(-1).copy()
     take = strata.take.reshape(-1, len(PARTS)).copy()
+    labels = np.repeat(np.array([row[0] for row in counts.rows], np.int64), counts.counts.shape[2])
     choices = []
-    for survey, place, (choice, order) in zip(surveys, places, keys, strict=True):
-        labels = np.repeat(np.array([row[0] for row in survey.rows], np.int64), survey.counts.shape[1])
+    for (survey, group), (choice, order) in zip(files, keys, strict=True):
         codes = np.memmap(survey.codes, np.uint32, "r+")
         for first in range(0, len(codes), AT_A_TIME):
-            draw(codes[first : first + AT_A_TIME], place, labels, left, take, choice, first)
+            draw(codes[first : first + AT_A_TIME], places[group], labels, left, take, choice, first)
         codes.flush()
         choices.append(Choice(survey.codes, order))
     if take.any() or left.any():

@@ -2,14 +2,14 @@
 
 The key is the number of the part and 62 random bits, so its order is a random order within each part, and the buckets one after
 another are the whole in that order.
-Memory is one buffer of rows and one bucket, whatever the number of signals.
+A piece of rows is scattered as it comes, and memory is that of one bucket, whatever the number of signals.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +22,12 @@ KEY = "key"
 RANDOM_BITS = 62
 """Bits of the key below the number of the part."""
 
-BUFFER_BYTES = 64 << 20
-"""Rows waiting to be scattered; also the size that a bucket has on average, at most."""
+MEMORY_BYTES = 64 << 20
+"""Sets of up to so many bytes are held in memory and sorted there."""
+BUCKET_BYTES = 16 << 20
+"""Bytes of a bucket on average: small enough that sorting it moves rows within the processor's cache, mostly."""
+MOST_BUCKETS = 240
+"""Files open at a time; larger sets have larger buckets."""
 
 
 def row_dtype(columns: tuple[Column, ...]) -> np.dtype[Any]:
@@ -38,22 +42,30 @@ class Buckets:
     Parameters
     ----------
     folder
-        Where bucket files may be written; nothing is, if all rows fit into the buffer.
+        Where bucket files may be written; nothing is, if all rows fit into memory.
     dtype
         From :func:`row_dtype`.
     sizes
         Rows of each part that will come.
-    memory
-        Bytes of the buffer, and about those of a bucket.
+    memory, bucket
+        Bytes that are held in memory, and of a bucket.
     """
 
-    def __init__(self, folder: Path, dtype: np.dtype[Any], sizes: Sequence[int], memory: int = BUFFER_BYTES) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        dtype: np.dtype[Any],
+        sizes: Sequence[int],
+        memory: int = MEMORY_BYTES,
+        bucket: int = BUCKET_BYTES,
+    ) -> None:
         self._folder, self._dtype = folder, dtype
-        of_part = [-(-size * dtype.itemsize // memory) for size in sizes]
-        self._first = np.concatenate([[0], np.cumsum(of_part)]).astype(np.uint64)
-        self._parts, self._scattered = len(sizes), sum(sizes) * dtype.itemsize > memory
-        self._buffer = np.empty(max(1, min(sum(sizes), memory // dtype.itemsize)), dtype)
-        self._filled = 0
+        total = sum(sizes) * dtype.itemsize
+        size = max(bucket, total // MOST_BUCKETS)
+        self._first = np.cumsum([0, *(-(-rows * dtype.itemsize // size) for rows in sizes)]).astype(np.uint64)
+        self._parts, self._scattered = len(sizes), total > memory
+        self._held: list[Array] = []
+        self._files: dict[int, IO[bytes]] = {}
 
     @property
     def count(self) -> int:
@@ -61,40 +73,44 @@ class Buckets:
         return int(self._first[-1]) if self._scattered else 1
 
     def add(self, rows: Array) -> None:
-        """Take rows, in any order."""
-        while len(rows):
-            step = min(len(rows), len(self._buffer) - self._filled)
-            self._buffer[self._filled : self._filled + step] = rows[:step]
-            self._filled += step
-            rows = rows[step:]
-            if self._filled == len(self._buffer) and self._scattered:
-                self._scatter()
+        """Take rows, in any order; they are not copied if they stay in memory."""
+        if not self._scattered:
+            self._held.append(rows)
+            return
+        bucket = self._bucket(rows[KEY])
+        order = np.argsort(bucket, kind="stable")
+        ends = np.cumsum(np.bincount(bucket, minlength=self.count))
+        for number, piece in enumerate(np.split(order, ends[:-1])):
+            if len(piece):
+                self._file(number).write(rows[piece].data)
 
     def __iter__(self) -> Iterator[tuple[int, Array]]:
         """All rows in the order of their keys, in pieces of one part each: its number and its rows."""
         if not self._scattered:
-            yield from self._in_order(self._buffer[: self._filled])
+            yield from self._in_order(np.concatenate([np.empty(0, self._dtype), *self._held]))
             return
-        self._scatter()
-        self._buffer = np.empty(0, self._dtype)
+        self.close()
         for number in range(self.count):
             path = self._path(number)
             if path.exists():
                 yield from self._in_order(np.fromfile(path, self._dtype))
                 path.unlink()
 
-    def _scatter(self) -> None:
-        held = self._buffer[: self._filled]
-        bucket = self._bucket(held[KEY])
-        order = np.argsort(bucket, kind="stable")
-        ends = np.cumsum(np.bincount(bucket, minlength=self.count))
-        start = 0
-        for number, end in enumerate(ends):
-            if end > start:
-                with self._path(number).open("ab") as file:
-                    file.write(held[order[start:end]].data)
-            start = int(end)
-        self._filled = 0
+    def close(self) -> None:
+        """Close the files of the buckets."""
+        while self._files:
+            self._files.popitem()[1].close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def _file(self, number: int) -> IO[bytes]:
+        if number not in self._files:
+            self._files[number] = self._path(number).open("wb")
+        return self._files[number]
 
     def _bucket(self, key: Array) -> Array:
         part = (key >> np.uint64(RANDOM_BITS)).astype(np.int64)

@@ -14,7 +14,7 @@ from psdbatch.errors import TrainingSetError
 from psdbatch.training_set.facts import PARTS
 from psdbatch.training_set.grid import Grid
 from psdbatch.training_set.quotas import divide, spread
-from psdbatch.training_set.survey import FileSurvey
+from psdbatch.training_set.survey import Counts
 
 Array = NDArray[Any]
 
@@ -57,17 +57,13 @@ class Strata:
         }
 
 
-def make_strata(
-    surveys: Sequence[FileSurvey], groups: Sequence[int], settings: TrainingSet, grid: Grid
-) -> tuple[Strata, list[Array]]:
+def make_strata(counts: Counts, settings: TrainingSet, grid: Grid) -> tuple[Strata, list[Array]]:
     """Strata and quotas from what the files hold.
 
     Parameters
     ----------
-    surveys
-        What was found in each file.
-    groups
-        Group of each file: 0 for all, or the part of its run.
+    counts
+        Signals of one group, or of three if whole runs go into parts.
     settings
         What is wanted.
 
@@ -76,33 +72,31 @@ def make_strata(
     strata
         With quotas.
     places
-        For each file the number ``stratum * groups + group`` of each of its codes, int64.
+        For each group the number ``stratum * groups + group`` of each code, int64.
 
     Raises
     ------
     TrainingSetError
         The quotas cannot be met.
     """
-    kinds = sorted({row for survey in surveys for row in survey.rows})
-    row_of = {row: number for number, row in enumerate(kinds)}
-    first_steps = grid.strata(
-        sum((survey.counts.sum(axis=0) for survey in surveys), np.zeros(grid.steps)), settings.bins
-    )
-    bins, count = len(first_steps), 3 if settings.split.by == "run" else 1
-    available = np.zeros((len(kinds) * bins, count), np.int64)
-    places = []
+    kinds = sorted(counts.rows)
+    order = {row: number for number, row in enumerate(kinds)}
+    rows = np.array([order[row] for row in counts.rows], np.int64)
+    first_steps = grid.strata(counts.counts.sum(axis=(0, 1)), settings.bins)
+    bins, groups = len(first_steps), len(counts.counts)
     step_bin = np.searchsorted(first_steps, np.arange(grid.steps), side="right") - 1
-    for survey, group in zip(surveys, groups, strict=True):
-        rows = np.array([row_of[row] for row in survey.rows], np.int64)
-        place = (rows[:, None] * bins + step_bin[None, :]).reshape(-1)
-        available[:, group] += np.bincount(place, survey.counts.reshape(-1), len(available)).astype(np.int64)
-        places.append(place * count + group)
+    place = (rows[:, None] * bins + step_bin[None, :]).reshape(-1)
+    size = len(kinds) * bins
+    available = np.stack(
+        [np.bincount(place, found.reshape(-1), size).astype(np.int64) for found in counts.counts], axis=1
+    )
     label, board, channel = (np.repeat([row[k] for row in kinds], bins) for k in range(3))
     edges = grid.limits[np.append(first_steps, grid.steps)].copy()
     if grid.edges is None:
         edges[0], edges[-1] = -np.inf, np.inf
     bare = Strata(label, board, channel, np.tile(np.arange(bins), len(kinds)), edges, available, np.zeros(0))
-    return Strata(**{**vars(bare), "take": take_from(bare, settings)}), places
+    strata = Strata(**{**vars(bare), "take": take_from(bare, settings)})
+    return strata, [place * groups + group for group in range(groups)]
 
 
 def take_from(strata: Strata, settings: TrainingSet) -> Array:

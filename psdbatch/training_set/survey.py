@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from threading import Lock
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,16 +45,48 @@ class Counting:
     channels: bool
 
 
+class Counts:
+    """Signals of all files in rows of class and channel and steps of amplitude; several threads count at the same time.
+
+    Attributes
+    ----------
+    rows
+        ``(class, board, channel)`` of each row; board and channel are -1 where they make no stratum.
+    """
+
+    def __init__(self, steps: int, groups: int) -> None:
+        self.rows: list[tuple[int, int, int]] = []
+        self._space = np.zeros((groups, 16, steps), np.int64)
+        self._numbers: dict[tuple[int, int, int], int] = {}
+        self._lock = Lock()
+
+    @property
+    def counts(self) -> Array:
+        """Signals by group, row and step, int64 ``(groups, rows, steps)``."""
+        return self._space[:, : len(self.rows)]
+
+    def number(self, row: tuple[int, int, int]) -> int:
+        """Number of a row, a new one if it has none yet."""
+        with self._lock:
+            if row not in self._numbers:
+                self._numbers[row] = len(self.rows)
+                self.rows.append(row)
+                if len(self.rows) > self._space.shape[1]:
+                    self._space = np.concatenate([self._space, np.zeros_like(self._space)], axis=1)
+            return self._numbers[row]
+
+    def add(self, group: int, codes: Array) -> None:
+        """Count signals by their codes, ``row * steps + step``."""
+        with self._lock:
+            tally(codes, self._space[group].reshape(-1))
+
+
 @dataclass
 class FileSurvey:
     """What the first pass found in a file.
 
     Attributes
     ----------
-    rows
-        ``(class, board, channel)`` of each row of ``counts``; board and channel are -1 where they make no stratum.
-    counts
-        Signals by row and amplitude step, int64 ``(rows, steps)``.
     positions
         Labelled signals by stretch of the source and class, int64 ``(POSITIONS, classes)``.
     neighbours
@@ -64,8 +97,6 @@ class FileSurvey:
         File that holds the code ``row * steps + step`` of each signal, uint32, or :data:`NONE`.
     """
 
-    rows: list[tuple[int, int, int]]
-    counts: Array
     positions: Array
     neighbours: Array
     left_out: Counter[str]
@@ -83,8 +114,16 @@ def rows_at_a_time(file: SourceFile) -> int:
     return int(np.clip(PIECE_BYTES // row, 64, 32_768))
 
 
-def survey_file(source: SignalSource, file: SourceFile, offset: int, counting: Counting, codes: Path) -> FileSurvey:
-    """Count the signals of ``file``, whose first one is number ``offset`` of its source.
+def survey_file(
+    source: SignalSource,
+    file: SourceFile,
+    offset: int,
+    counting: Counting,
+    counts: Counts,
+    group: int,
+    codes: Path,
+) -> FileSurvey:
+    """Count the signals of ``file``, whose first one is number ``offset`` of its source, as those of ``group``.
 
     Raises
     ------
@@ -92,15 +131,8 @@ def survey_file(source: SignalSource, file: SourceFile, offset: int, counting: C
         The file cannot be read.
     """
     rows = rows_at_a_time(file)
-    found = FileSurvey(
-        [],
-        np.zeros((0, counting.grid.steps), np.int64),
-        np.zeros((POSITIONS, counting.classes), np.int64),
-        np.zeros(2, np.int64),
-        Counter(),
-        codes,
-    )
-    table: dict[tuple[int, int], int] = {}
+    found = FileSurvey(np.zeros((POSITIONS, counting.classes), np.int64), np.zeros(2, np.int64), Counter(), codes)
+    table: dict[tuple[int, int], int] = {}  # the file's own copy of row numbers, asked without a lock
     last = NO_LABEL
     with source.open(file, rows) as reader, codes.open("wb") as out:
         for first in range(0, file.signals, rows):
@@ -110,7 +142,10 @@ def survey_file(source: SignalSource, file: SourceFile, offset: int, counting: C
             labels = label_piece(source, file, piece, found.left_out)
             last = same_neighbours(labels, last, found.neighbours)
             _count_positions(labels, (offset + first, source.signals), found.positions)
-            _count_strata(piece, labels, counting, found, table, out)
+            _leave_out_of_strata(piece, labels, counting, found.left_out)
+            code = _codes(piece, labels, counting, counts, table)
+            counts.add(group, code)
+            out.write(code.data)
     return found
 
 
@@ -150,36 +185,25 @@ def _count_positions(labels: Array, place: tuple[int, int], positions: Array) ->
     positions += flat.reshape(positions.shape)
 
 
-def _count_strata(
-    piece: Piece,
-    labels: Array,
-    counting: Counting,
-    found: FileSurvey,
-    table: dict[tuple[int, int], int],
-    out: IO[bytes],
-) -> None:
-    """Codes of a piece, counted and written; ``table`` knows the row of each channel and class."""
-    steps = counting.grid.steps
-    place = counting.grid.places(piece.measured.amplitude)
-    labelled = labels != NO_LABEL
-    _leave_out(labels, labelled & (place < 0), OUTSIDE, found.left_out)
+def _leave_out_of_strata(piece: Piece, labels: Array, counting: Counting, left_out: Counter[str]) -> None:
+    outside = (labels != NO_LABEL) & (counting.grid.places(piece.measured.amplitude) < 0)
+    _leave_out(labels, outside, OUTSIDE, left_out)
+
+
+def _codes(piece: Piece, labels: Array, counting: Counting, counts: Counts, table: dict[tuple[int, int], int]) -> Array:
+    """Code of each signal of a piece, uint32; :data:`NONE` for those left out."""
     good = labels != NO_LABEL
     signals = piece.signals
     channel = signals.board[good].astype(np.uint32) << 16 | signals.channel[good]
     distinct, which = np.unique(channel if counting.channels else np.zeros_like(channel), return_inverse=True)
-    numbers = np.full((len(distinct), counting.classes), -1, np.int64)
-    which = which.reshape(-1)
-    for flat in np.unique(which * counting.classes + labels[good]):
-        k, label = divmod(int(flat), counting.classes)
-        code = int(distinct[k])
+    kind = which.reshape(-1) * counting.classes + labels[good]
+    numbers = np.zeros(len(distinct) * counting.classes, np.int64)
+    for present in np.flatnonzero(np.bincount(kind, minlength=len(numbers))):
+        code, label = int(distinct[present // counting.classes]), int(present % counting.classes)
         if (label, code) not in table:
-            table[label, code] = len(found.rows)
-            found.rows.append((label, code >> 16, code & 0xFFFF) if counting.channels else (label, -1, -1))
-        numbers[k, label] = table[label, code]
+            row = (label, code >> 16, code & 0xFFFF) if counting.channels else (label, -1, -1)
+            table[label, code] = counts.number(row)
+        numbers[present] = table[label, code]
     codes = np.full(len(labels), NONE, np.uint32)
-    codes[good] = numbers[which, labels[good]] * steps + place[good]
-    missing = len(found.rows) - len(found.counts)
-    if missing:
-        found.counts = np.concatenate([found.counts, np.zeros((missing, steps), np.int64)])
-    tally(codes, found.counts.reshape(-1))
-    out.write(codes.data)
+    codes[good] = numbers[kind] * counting.grid.steps + counting.grid.places(piece.measured.amplitude)[good]
+    return codes

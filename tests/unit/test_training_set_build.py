@@ -140,8 +140,7 @@ def test_the_same_seed_gives_the_same_bytes_whatever_the_pieces_and_another_one_
     one = build_set(make(source, SIMULATED, path="one.zarr"))
     monkeypatch.setattr(survey, "PIECE_BYTES", 100 * 464)
     monkeypatch.setattr("psdbatch.training_set.build.THREADS", 1)
-    monkeypatch.setattr("psdbatch.training_set.shuffle.BUFFER_BYTES", 1)
-    monkeypatch.setattr("psdbatch.training_set.shuffle.Buckets.__init__.__defaults__", (60_000,))
+    monkeypatch.setattr("psdbatch.training_set.shuffle.Buckets.__init__.__defaults__", (100_000, 60_000))
     monkeypatch.setattr("psdbatch.training_set.choose.GAP", 2)
     two = build_set(make(source, SIMULATED, path="two.zarr"))
     assert one.facts.digest == two.facts.digest
