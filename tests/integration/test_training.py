@@ -58,7 +58,7 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory, many_signals: Path) 
 
 
 LEARNING: dict[str, Any] = {
-    "augmentation": {"noise": 5.0, "shift": 2, "pile_up": 0.2},
+    "augmentation": {"noise": 5.0, "shift": 2, "pile_up": 0.2, "pile_up_delay": [5, 50]},
     "optimisation": {"class_weights": "balanced", "batch": 100},
 }
 
