@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from psdbatch import __version__
 from psdbatch.campaign.files import replace_durably
+from psdbatch.config.training import read_training
 from psdbatch.errors import StorageError
 from psdbatch.evaluation.errors import EvaluationError
 from psdbatch.evaluation.evaluation import Classification, Scored, evaluate
@@ -131,11 +132,19 @@ def _places(model: Path, training_set: Path | None, output: Path | None) -> tupl
     if not frozen.is_file():
         what = "no training directory with a frozen model (model.pb)" if model.is_dir() else "no such model"
         raise EvaluationError(f"{model}: {what}")
-    chosen = training_set or model / "set.zarr"
-    if training_set is None and not (model.is_dir() and chosen.exists()):
+    chosen = training_set or (_set_of(model) if model.is_dir() else None)
+    if chosen is None:
         raise EvaluationError(f"{model}: name the training set to evaluate on with --set")
     default = model / "evaluation" if model.is_dir() else model.with_name(f"{model.stem}-evaluation")
     return frozen, chosen, output or default
+
+
+def _set_of(training: Path) -> Path | None:
+    """The set of a training, wherever its configuration says it lies; None if it is not there any more."""
+    config = training / "training.toml"
+    named = read_training(config).set.path if config.exists() else None
+    candidates = [*([Path(named)] if named else []), training / "set.zarr"]
+    return next((path for path in candidates if path.exists()), None)
 
 
 def _teachers(stored: StoredSet, part: str) -> Scored | None:
