@@ -21,7 +21,7 @@ BATCH = 1024
 def run(directory: Path, signals: int) -> list[dict[str, Any]]:
     """A wide dense network on simulated signals; each replica has one core, or the only one has two."""
     cores = sorted(os.sched_getaffinity(0))[:2]
-    taken = min(signals, 200_000)
+    taken = min(signals, 50_000)
     rows: list[dict[str, Any]] = []
     for replicas, used in ((1, cores[:1]), (1, cores), (2, cores)):
         folder = directory / f"training-{replicas}-{len(used)}"
