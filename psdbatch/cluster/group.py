@@ -78,7 +78,8 @@ class Placed:
         """The worker is no longer there: seconds that it was, and those spent on blocks that it did not finish."""
         now = time.time()
         there = now - self._arrived if self._arrived else 0.0
-        lost = 0.0 if self.left else sum(now - started for started in self._running.values()) / self.blocks
+        # Only an idle worker is released; its last heartbeat may be older than the end of its last block.
+        lost = 0.0 if self.left or self.released else sum(now - started for started in self._running.values()) / self.blocks
         self.address, self._arrived, self._running = None, None, {}
         return there, lost
 

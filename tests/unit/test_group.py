@@ -146,15 +146,17 @@ def test_the_start_is_measured_from_the_submission_and_only_once_a_job() -> None
 
 def test_thrown_away_is_the_part_of_a_worker_that_worked_on_unfinished_blocks() -> None:
     group = group_of_jobs()
-    killed, good = at_work(group, 1), at_work(group, 2)
-    for placed in (killed, good):
+    killed, good, idle = at_work(group, 1), at_work(group, 2), at_work(group, 3)
+    for placed in (killed, good, idle):
         placed.heard({"run_1/000001": time.time() - 1000}, leaving=False)  # one of its two threads
     good.left = True  # it said goodbye after its last heartbeat: all its blocks are done
     group.ended(good, "it came to its end")
+    idle.released = True  # it was sent home as it had no block
+    group.ended(idle, "it came to its end")
     assert group.use.lost == 0
     group.ended(killed, "it was cancelled")
     assert group.use.lost == pytest.approx(500, rel=0.2)
-    assert group.use.facts()["jobs"] == 2
+    assert group.use.facts()["jobs"] == 3
     group.gone(killed)  # a second word about the same end
     assert group.use.lost == pytest.approx(500, rel=0.2)
 
