@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.campaigns import facts, psdbatch, store_digests, write_config
+from tests.campaigns import facts, psdbatch, pulses, start, store_digests, write_config, write_file, write_network
 
 PYTHON_START = 60.0
 """Seconds that a busy machine may need for anything that starts processes."""
@@ -72,6 +72,16 @@ class Material:
 
         path.write_text(head + tomli_w.dumps({"cluster": {"dashboard": "", **cluster}}))
         return path
+
+
+def make_material(folder: Path, signals: int, processing: dict[str, Any]) -> Material:
+    """Two runs of ``signals`` signals, a slow network, and the store that a local cluster makes of them."""
+    for run in (1, 2):
+        write_file(folder / f"data/run_{run:04d}.psdz", pulses(signals, run))
+    made = Material(str(folder / "data/*.psdz"), write_network(folder / "network.pb", hidden=(4096, 4096)), {})
+    end(start("run", made.config(folder, {"processes": 1, "threads": 2}, processing=processing)), seconds=300)
+    made.digests.update(store_digests(folder / "campaign"))
+    return made
 
 
 def journal(campaign: Path, event: str) -> list[dict[str, Any]]:

@@ -18,10 +18,8 @@ from tests.campaigns import (
     psdbatch,
     pulses,
     start,
-    store_digests,
     wait_for_commits,
     write_file,
-    write_network,
 )
 from tests.farms import (
     Material,
@@ -31,6 +29,7 @@ from tests.farms import (
     farm,
     jobs_by_group,
     journal,
+    make_material,
     sge_group,
     slurm_group,
     wait,
@@ -54,15 +53,7 @@ PATIENCE = 300.0
 @pytest.fixture(scope="module")
 def material(tmp_path_factory: pytest.TempPathFactory) -> Material:
     """Two runs of 12 blocks each, with a network that takes about a second for one."""
-    folder = tmp_path_factory.mktemp("material")
-    for run in (1, 2):
-        write_file(folder / f"data/run_{run:04d}.psdz", pulses(6_000, run))
-    network = write_network(folder / "network.pb", hidden=(4096, 4096))
-    made = Material(str(folder / "data/*.psdz"), network, {})
-    config = made.config(folder, {"processes": 1, "threads": 2}, processing=SMALL)
-    end(start("run", config), seconds=PATIENCE)
-    made.digests.update(store_digests(folder / "campaign"))
-    return made
+    return make_material(tmp_path_factory.mktemp("material"), 6_000, SMALL)
 
 
 @pytest.fixture
@@ -150,8 +141,8 @@ def test_a_deleted_worker_job_is_replaced_and_nobody_is_blamed(
 def test_a_worker_leaves_before_its_time_limit_and_is_replaced(
     sge: GridEngine, material: Material, tmp_path: Path, run: Run
 ) -> None:
-    for run in range(12):  # more than the first job can do on any machine
-        write_file(tmp_path / f"data/run_{run:04d}.psdz", pulses(10_000, run))
+    for number in range(12):  # more than the first job can do on any machine
+        write_file(tmp_path / f"data/run_{number:04d}.psdz", pulses(10_000, number))
     longer = Material(str(tmp_path / "data/*.psdz"), material.network, {})
     # It works for some seconds; a busy machine may need more for the start alone, but not all of its time.
     cluster = farm(sge_group("v100", walltime="2 min"), margin="95 s")

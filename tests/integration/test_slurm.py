@@ -13,7 +13,7 @@ from distributed import Client
 from distributed.security import Security
 
 from psdbatch.cluster.security import read_security
-from tests.campaigns import psdbatch, pulses, start, store_digests, wait_for_commits, write_file, write_network
+from tests.campaigns import psdbatch, pulses, start, wait_for_commits, write_file
 from tests.farms import (
     Material,
     admitted,
@@ -22,6 +22,7 @@ from tests.farms import (
     farm,
     jobs_by_group,
     journal,
+    make_material,
     slurm_group,
     wait,
 )
@@ -30,27 +31,18 @@ from tests.servers.slurm import Slurm
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-BLOCKS = 40
-
-
-@pytest.fixture(scope="module")
-def material(tmp_path_factory: pytest.TempPathFactory) -> Material:
-    """Two runs of 20 blocks each, with a network that takes about a second for one."""
-    folder = tmp_path_factory.mktemp("material")
-    for run in (1, 2):
-        write_file(folder / f"data/run_{run:04d}.psdz", pulses(10_000, run))
-    network = write_network(folder / "network.pb", hidden=(4096, 4096))
-    made = Material(str(folder / "data/*.psdz"), network, {})
-    config = made.config(folder, {"processes": 1, "threads": 2}, processing={"block": 500, "batch": 500})
-    psdbatch("run", config)
-    made.digests.update(store_digests(folder / "campaign"))
-    return made
-
+BLOCKS = 24
 
 SMALL = {"block": 500, "batch": 500}
 
 TINY = {"block": 50, "batch": 50}
 """Blocks for what must happen in mid-campaign on a fast machine too."""
+
+
+@pytest.fixture(scope="module")
+def material(tmp_path_factory: pytest.TempPathFactory) -> Material:
+    """Two runs of 12 blocks each, with a network that takes about a second for one."""
+    return make_material(tmp_path_factory.mktemp("material"), 6_000, SMALL)
 
 
 def test_two_groups_work_at_the_same_time_and_the_store_is_that_of_a_local_cluster(
@@ -178,7 +170,7 @@ def test_a_killed_coordinator_leaves_no_job_and_its_campaign_goes_on(
     process.wait()
     slurm.wait_empty(10 + 30 + 20)  # worker_timeout, the grace of the reaper, and SLURM's own time
     done = psdbatch("run", config)
-    assert "40 of 40 finished" in done.stdout
+    assert f"{BLOCKS} of {BLOCKS} finished" in done.stdout
     check_whole(campaign, material)
 
 
