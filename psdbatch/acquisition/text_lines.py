@@ -90,7 +90,7 @@ def rows(chosen: list[Line], delimiter: str | None, columns: int) -> tuple[Array
             found = fields(line.content, delimiter)
             if len(found) == columns and all(map(_number, found)):
                 values[number] = [float(field) for field in found]
-    good = np.isfinite(values).all(axis=1)
+    good = np.asarray(np.isfinite(values).all(axis=1))
     values[~good] = 0
     return values, good
 
