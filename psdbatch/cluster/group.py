@@ -79,7 +79,11 @@ class Placed:
         now = time.time()
         there = now - self._arrived if self._arrived else 0.0
         # Only an idle worker is released; its last heartbeat may be older than the end of its last block.
-        lost = 0.0 if self.left or self.released else sum(now - started for started in self._running.values()) / self.blocks
+        lost = (
+            0.0
+            if self.left or self.released
+            else sum(now - started for started in self._running.values()) / self.blocks
+        )
         self.address, self._arrived, self._running = None, None, {}
         return there, lost
 
