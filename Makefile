@@ -3,6 +3,8 @@ PYTHON ?= python3.11
 VENV ?= .venv
 BIN := $(VENV)/bin
 KIND ?= cpu
+# Most tests wait for processes to start: three at a time fill two cores.
+PYTEST_ARGS ?= -n 3 --dist loadfile --no-loadscope-reorder
 
 .PHONY: help demo test lint bench image clean
 

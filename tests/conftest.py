@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,20 @@ from tests.servers.fixtures import apptainer, sge, sge_server, slurm, slurm_serv
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+
+
+# Whoever starts pytest in the background has it ignore Ctrl-C, and what it starts would too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave out what takes long and repeats, on other grounds, what a shorter test shows."""
+    if os.environ.get("PSDBATCH_TEST_LONG"):
+        return
+    skip = pytest.mark.skip(reason="long: set PSDBATCH_TEST_LONG=1")
+    for item in items:
+        if item.get_closest_marker("long"):
+            item.add_marker(skip)
 
 
 @pytest.fixture(scope="session")

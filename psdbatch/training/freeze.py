@@ -12,15 +12,17 @@ import numpy as np
 
 from psdbatch.campaign import files
 from psdbatch.config import ModelSource, Section, SignalShape, validated
+from psdbatch.config.training import read_training
 from psdbatch.errors import ConfigurationError, ModelError, StorageError
 from psdbatch.golden.software import software
 from psdbatch.models.asking import answer
 from psdbatch.models.card import ModelCard, card_of
 from psdbatch.models.complete import write_bare, write_complete
 from psdbatch.models.frozen import describe_graph, read_graph
-from psdbatch.models.loading import Network, is_graph, load_network
+from psdbatch.models.loading import Network, is_graph, keras_network, load_network
 from psdbatch.models.outputs import answers
 from psdbatch.models.verifying import TOLERANCE, verify
+from psdbatch.networks.collection import build
 from psdbatch.training.directory import TrainingDirectory
 from psdbatch.training.freeze_request import FreezeRequest, FrozenFile
 from psdbatch.training.origin import Origin, origin_of_card, origin_of_training, with_sections
@@ -48,8 +50,19 @@ def freeze(request: FreezeRequest) -> FrozenFile:
     origin = origin_of_training(directory) if trained else _origin_of_file(source)
     if request.config:
         origin = with_sections(origin, Path(request.config))
-    network = load_network(source, origin.input, origin.outputs)
+    network = _own_network(directory) if trained else None
+    network = network or load_network(source, origin.input, origin.outputs)
     return write_verified(network, target, make_card(request, origin, network), request.bare)
+
+
+def _own_network(directory: TrainingDirectory) -> Network | None:
+    """The trained network of a user's own function, made anew: its file may hold layers that only that function knows."""
+    config = read_training(directory.config)
+    if config.network.function is None or config.preparation.length is None:
+        return None
+    model = build(config.network, config.preparation.length, config.set.classes).model
+    model.load_weights(directory.model)
+    return keras_network(model)
 
 
 def _origin_of_file(source: Path) -> Origin:

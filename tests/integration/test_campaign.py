@@ -111,7 +111,7 @@ def test_audit_proves_a_finished_campaign_and_status_reads_it(uninterrupted: Pat
     assert facts("status", uninterrupted)["summary"]["finished"] == 11
 
 
-@pytest.mark.parametrize("victim", ["coordinator", "everything"])
+@pytest.mark.parametrize("victim", [pytest.param("coordinator", marks=pytest.mark.long), "everything"])
 def test_killed_and_resumed_equals_uninterrupted(
     victim: str, tmp_path: Path, archive: Path, slow_network: Path, uninterrupted: Path
 ) -> None:
@@ -341,6 +341,7 @@ def test_plan_predicts_and_writes_nothing(tmp_path: Path, archive: Path, network
     assert expected["inodes"] == sum(1 for _ in (tmp_path / "campaign").rglob("*"))
 
 
+@pytest.mark.long
 def test_plan_for_a_batch_system_says_on_which_machine_it_measured(
     tmp_path: Path, archive: Path, network: Path
 ) -> None:

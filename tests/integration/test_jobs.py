@@ -4,51 +4,62 @@ from __future__ import annotations
 
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from psdbatch.cluster.jobs import JobSheet, job_spec
 from psdbatch.cluster.systems import batch_system
-from psdbatch.config import CampaignConfig, read_config
-from psdbatch.config.cluster import JobRequest
+from psdbatch.config import read_config
+from psdbatch.config.cluster import Cluster, JobRequest
+from psdbatch.config.training import read_training
 from psdbatch.coordination.submit import coordinator_system, job_script
 from tests.servers.sge import GridEngine
 from tests.servers.sge_configuration import PROJECTS
 from tests.servers.slurm import Slurm
 from tests.servers.slurm_configuration import PARTITIONS
 
-READY = sorted((Path(__file__).parents[2] / "jobs").glob("*/*.toml"))
+
+def cluster_of(path: Path) -> Cluster:
+    """The ``[cluster]`` section of a campaign or of a training."""
+    training = "training" in tomllib.loads(path.read_text())
+    return read_training(path).cluster if training else read_config(path).cluster
+
+
+READY = sorted(
+    path for path in (Path(__file__).parents[2] / "jobs").glob("*/*.toml") if cluster_of(path).kind != "local"
+)
 GROUP = "P_GROUP"
 """What the ready campaigns say where users put their project."""
 
 
 def ready(kind: str) -> list[Path]:
     """The ready campaigns for a batch system."""
-    return [path for path in READY if read_config(path).cluster.kind == kind]
+    return [path for path in READY if cluster_of(path).kind == kind]
 
 
 def scripts(path: Path, folder: Path) -> dict[str, str]:
-    """Every job script of a ready campaign: one for each worker group, and the coordinator's."""
-    config = read_config(path)
-    found = {"coordinator": coordinator_script(config, path)}
-    for group in config.cluster.workers:
-        spec = job_spec(config.cluster.system(group), group, f"{group.name}-1", JobSheet("module", folder, "label"))
+    """Every job script of a ready file: one for each worker group, and the coordinator's of a campaign."""
+    cluster, found = cluster_of(path), {}
+    if "coordinator" in requests(path):
+        config = read_config(path)
+        found["coordinator"] = job_script(batch_system(coordinator_system(config)), config, path)
+    for group in cluster.workers:
+        spec = job_spec(cluster.system(group), group, f"{group.name}-1", JobSheet("module", folder, "label"))
         found[group.name] = spec["cls"]("tls://127.0.0.1:1", **spec["options"]).job_script()
     return found
 
 
-def coordinator_script(config: CampaignConfig, source: Path) -> str:
-    return job_script(batch_system(coordinator_system(config)), config, source)
-
-
 def requests(path: Path) -> dict[str, JobRequest]:
-    cluster = read_config(path).cluster
-    return {"coordinator": cluster.coordinator, **{group.name: group for group in cluster.workers}}
+    cluster = cluster_of(path)
+    groups: dict[str, JobRequest] = {group.name: group for group in cluster.workers}
+    return groups if path.parent.name == "training" else {"coordinator": cluster.coordinator, **groups}
 
 
 def test_there_are_ready_campaigns_for_both_systems() -> None:
-    assert {read_config(path).cluster.kind for path in READY} == {"slurm", "sge"}
+    for folder in ("cc-in2p3", "training"):
+        assert {cluster_of(path).kind for path in READY if path.parent.name == folder} == {"slurm", "sge"}
 
 
 @pytest.mark.parametrize("path", READY, ids=lambda path: path.stem)

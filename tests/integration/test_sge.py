@@ -138,6 +138,7 @@ def test_a_deleted_worker_job_is_replaced_and_nobody_is_blamed(
     assert {entry["verdict"] for entry in journal(campaign, "failed")} <= {"again"}
 
 
+@pytest.mark.long
 def test_a_worker_leaves_before_its_time_limit_and_is_replaced(
     sge: GridEngine, material: Material, tmp_path: Path, run: Run
 ) -> None:
@@ -159,6 +160,7 @@ def test_a_worker_leaves_before_its_time_limit_and_is_replaced(
     sge.wait_empty(60)
 
 
+@pytest.mark.long
 def test_jobs_wait_for_a_disabled_queue_and_status_says_why(
     sge: GridEngine, material: Material, tmp_path: Path, run: Run
 ) -> None:
@@ -216,6 +218,7 @@ def test_a_killed_coordinator_leaves_no_job_and_its_campaign_goes_on(
     check_whole(campaign, material)
 
 
+@pytest.mark.long
 def test_an_interrupted_coordinator_deletes_its_jobs(
     sge: GridEngine, material: Material, tmp_path: Path, run: Run
 ) -> None:
@@ -297,6 +300,7 @@ def test_workers_jobs_are_not_put_back_in_the_queue(
     assert summary["groups"]["v100"]["lost_seconds"] == 0
 
 
+@pytest.mark.long
 def test_a_job_put_back_in_the_queue_by_force_goes_on_and_nobody_is_blamed(
     sge: GridEngine, material: Material, tmp_path: Path, run: Run
 ) -> None:

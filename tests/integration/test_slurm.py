@@ -31,7 +31,7 @@ from tests.servers.slurm import Slurm
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-BLOCKS = 24
+BLOCKS = 40
 
 SMALL = {"block": 500, "batch": 500}
 
@@ -41,8 +41,8 @@ TINY = {"block": 50, "batch": 50}
 
 @pytest.fixture(scope="module")
 def material(tmp_path_factory: pytest.TempPathFactory) -> Material:
-    """Two runs of 12 blocks each, with a network that takes about a second for one."""
-    return make_material(tmp_path_factory.mktemp("material"), 6_000, SMALL)
+    """Two runs of 20 blocks each, with a network that takes about a second for one."""
+    return make_material(tmp_path_factory.mktemp("material"), 10_000, SMALL)
 
 
 def test_two_groups_work_at_the_same_time_and_the_store_is_that_of_a_local_cluster(
@@ -157,6 +157,7 @@ def test_a_job_that_can_never_start_ends_the_campaign_with_the_scheduler_s_words
     slurm.wait_empty(10)
 
 
+@pytest.mark.long
 def test_a_killed_coordinator_leaves_no_job_and_its_campaign_goes_on(
     slurm: Slurm, material: Material, tmp_path: Path
 ) -> None:

@@ -186,7 +186,9 @@ def test_workers_left_by_a_dead_coordinator_are_cancelled(system: BatchSystem, t
 
 
 @batch
-@pytest.mark.parametrize("queued_again", ["by an operator", "after its node failed"])
+@pytest.mark.parametrize(
+    "queued_again", [pytest.param("by an operator", marks=pytest.mark.long), "after its node failed"]
+)
 def test_a_coordinator_queued_again_in_mid_campaign_resumes(
     slurm: Slurm, tmp_path: Path, archive: Path, uninterrupted: dict[str, str], queued_again: str
 ) -> None:
