@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
 from psdbatch.config.cluster import Cluster
-from psdbatch.config.section import Section, validated
-from psdbatch.errors import ConfigurationError
+from psdbatch.config.section import Section, read_toml, validated
 from psdbatch.units import Nanoseconds, Seconds
 
 
@@ -173,13 +171,7 @@ def read_config(path: Path) -> CampaignConfig:
     ConfigurationError
         The file cannot be read, is not TOML, or says something psdbatch does not know.
     """
-    try:
-        values = tomllib.loads(path.read_text())
-    except OSError as error:
-        raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path}: is not valid TOML: {error}") from error
-    config = validated(CampaignConfig, values, str(path))
+    config = validated(CampaignConfig, read_toml(path), str(path))
     base = path.absolute().parent
     return config.model_copy(
         update={

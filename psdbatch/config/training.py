@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Literal
 
@@ -11,9 +10,8 @@ from pydantic import Field, model_validator
 from psdbatch.config.campaign import Charge, PileUp, Preparation, SignalShape
 from psdbatch.config.cluster import Cluster
 from psdbatch.config.network import Augmentation, Network
-from psdbatch.config.section import Section, validated
+from psdbatch.config.section import Section, read_toml, validated
 from psdbatch.config.training_set import Source, TrainingSet
-from psdbatch.errors import ConfigurationError
 from psdbatch.units import Seconds
 
 
@@ -88,13 +86,7 @@ def read_training(path: Path) -> TrainingConfig:
     ConfigurationError
         The file cannot be read, is not TOML, or says something psdbatch does not know.
     """
-    try:
-        values = tomllib.loads(path.read_text())
-    except OSError as error:
-        raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path}: is not valid TOML: {error}") from error
-    config = validated(TrainingConfig, values, str(path))
+    config = validated(TrainingConfig, read_toml(path), str(path))
     base = path.absolute().parent
     chosen = config.set.path or str(Path(config.training) / "set.zarr")
     sources = tuple(_absolute(source, base) for source in config.set.sources)

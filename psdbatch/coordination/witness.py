@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from psdbatch.campaign.commit import CommitRecord
 from psdbatch.campaign.directory import BlockName
-from psdbatch.campaign.journal import Journal
 from psdbatch.coordination.failures import Verdict
+from psdbatch.coordination.job_witness import JobWitness
 from psdbatch.monitor.progress import Progress
 from psdbatch.processing.process import BlockTask
 
@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass
-class Witness:
+class Witness(JobWitness):
     """Sees blocks and jobs come and go.  Called from the coordinator's and from the cluster's thread.
 
     Attributes
@@ -32,7 +32,6 @@ class Witness:
         Is told how long blocks take, once there is one.
     """
 
-    journal: Journal
     progress: Progress
     left: int = 0
     farm: Farm | None = None
@@ -65,24 +64,3 @@ class Witness:
         logger.warning("blocks %s failed (%s): %s", blocks, verdict, reason)
         if verdict is not Verdict.AGAIN:
             self.progress.failed(reason)
-
-    def submitted(self, group: str, worker: str, system: str, job: str) -> None:
-        """A job was accepted."""
-        self.journal.write("job submitted", group=group, worker=worker, system=system, job=job)
-
-    def ended(self, group: str, worker: str, job: str, reason: str) -> None:
-        """A job has left the queue."""
-        self.journal.write("job ended", group=group, worker=worker, job=job, reason=reason)
-
-    def admitted(self, facts: Mapping[str, Any]) -> None:
-        """A worker passed its examination."""
-        self.journal.write("worker admitted", **facts)
-
-    def died(self, facts: Mapping[str, Any]) -> None:
-        """A worker process died; its nanny says how."""
-        self.journal.write("worker died", **facts)
-
-    def said(self, message: str) -> None:
-        """Something about jobs that the user should read."""
-        self.journal.write("cluster", message=message)
-        self.progress.note(message)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import csv
-import tomllib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from psdbatch.config import CampaignConfig, Preparation, SignalShape, read_config
+from psdbatch.config.section import read_toml
 from psdbatch.config.training import TrainingConfig, read_training
-from psdbatch.errors import ConfigurationError
 from psdbatch.models.card import ModelCard
 from psdbatch.networks.collection import DEFAULT, NETWORKS
 from psdbatch.training.directory import TrainingDirectory
@@ -84,12 +83,7 @@ def _of_training(config: TrainingConfig) -> Origin:
 
 def with_sections(origin: Origin, path: Path) -> Origin:
     """Sections of ``campaign.toml`` or ``training.toml`` in place of those of the origin."""
-    try:
-        keys = tomllib.loads(path.read_text())
-    except OSError as error:
-        raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path}: is not valid TOML: {error}") from error
+    keys = read_toml(path)
     if "training" in keys:
         said = _of_training(read_training(path))
         return replace(said, samples=origin.samples, sample_dtype=origin.sample_dtype, training=origin.training)

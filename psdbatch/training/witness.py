@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from psdbatch.campaign.journal import Journal
 from psdbatch.cluster.names import group_of
+from psdbatch.coordination.job_witness import JobWitness
 from psdbatch.training.progress import TrainingProgress
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from psdbatch.training.rounds import Round
 
 
-class Witness:
+class Witness(JobWitness):
     """Sees a training.  Called from the coordinator's and from the cluster's thread.
 
     Attributes
@@ -25,8 +26,10 @@ class Witness:
         Epochs that were seen to end in the present round.
     """
 
+    progress: TrainingProgress
+
     def __init__(self, journal: Journal, progress: TrainingProgress) -> None:
-        self.journal, self.progress = journal, progress
+        super().__init__(journal, progress)
         self.farm: Farm | None = None
         self.round: Round | None = None
         self.epochs = 0
@@ -65,24 +68,3 @@ class Witness:
         if self.farm is not None and self.round is not None:
             for group in {group_of(place.name) for place in self.round.places}:
                 self.farm.measured(group, 0.0, signals)
-
-    def submitted(self, group: str, worker: str, system: str, job: str) -> None:
-        """A job was accepted."""
-        self.journal.write("job submitted", group=group, worker=worker, system=system, job=job)
-
-    def ended(self, group: str, worker: str, job: str, reason: str) -> None:
-        """A job has left the queue."""
-        self.journal.write("job ended", group=group, worker=worker, job=job, reason=reason)
-
-    def admitted(self, facts: Mapping[str, Any]) -> None:
-        """A worker passed its examination."""
-        self.journal.write("worker admitted", **facts)
-
-    def died(self, facts: Mapping[str, Any]) -> None:
-        """A worker process died; its nanny says how."""
-        self.journal.write("worker died", **facts)
-
-    def said(self, message: str) -> None:
-        """Something about jobs that the user should read."""
-        self.journal.write("cluster", message=message)
-        self.progress.note(message)
