@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -13,6 +13,9 @@ from psdbatch.config.network import Augmentation, Network
 from psdbatch.config.section import Section, read_toml, validated
 from psdbatch.config.training_set import Source, TrainingSet
 from psdbatch.units import Seconds
+
+WINDOW = 75
+"""Samples that the network of the talk sees."""
 
 
 class Optimisation(Section):
@@ -53,7 +56,7 @@ class TrainingConfig(Section):
     training: str = Field(description="directory of the training; relative to the configuration file")
     set: TrainingSet = TrainingSet()
     signals: SignalShape = SignalShape()
-    preparation: Preparation = Preparation(length=75)
+    preparation: Preparation = Preparation(length=WINDOW)
     charge: Charge = Charge()
     pile_up: PileUp = PileUp()
     network: Network = Network()
@@ -68,6 +71,15 @@ class TrainingConfig(Section):
         description="a training starts with fewer replicas if no further worker has come for this time; they join later",
     )
     cluster: Cluster = Cluster()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _window(cls, values: Any) -> Any:
+        """The talk's window, where ``[preparation]`` gives none."""
+        section = values.get("preparation") if isinstance(values, dict) else None
+        if isinstance(section, dict) and section.get("enabled", True) and "length" not in section:
+            return {**values, "preparation": {**section, "length": WINDOW}}
+        return values
 
     @model_validator(mode="after")
     def _consistent(self) -> TrainingConfig:

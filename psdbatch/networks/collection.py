@@ -89,6 +89,11 @@ def build(config: Network, samples: int, classes: tuple[str, ...], loss: str | N
         options = checked_options(config.options, (entry.function, make), name, typed=True)
         model = entry.function(**fitting(entry.function, {**options, **given}))
     chosen = make(**fitting(make, {**options, "difference": difference}))
+    if chosen.name == "classifier" and len(classes) < 2:
+        raise ConfigurationError(
+            f"'set.classes' names one class, {', '.join(classes)}: a classifier has nothing to tell apart; name a second "
+            "class, or take an auto-encoder"
+        )
     check_network(model, chosen, samples, len(classes), config.function or config.name or DEFAULT)
     return Built(model, chosen)
 

@@ -252,10 +252,10 @@ class Rounds:
         while True:
             self._pulse()
             found = workplaces(self.farm)
-            if len(found) >= self.config.replicas or (found and time.monotonic() - last > self.config.wait):
-                return sorted(found, key=self._preferred)[: self.config.replicas]
             if len(found) > seen:
                 seen, last = len(found), time.monotonic()
+            if len(found) >= self.config.replicas or (found and time.monotonic() - last > self.config.wait):
+                return sorted(found, key=self._preferred)[: self.config.replicas]
             time.sleep(LOOK)
 
     def _preferred(self, place: Workplace) -> tuple[bool, str]:

@@ -26,6 +26,7 @@ from psdbatch.networks.collection import build
 from psdbatch.training.directory import TrainingDirectory
 from psdbatch.training.freeze_request import FreezeRequest, FrozenFile
 from psdbatch.training.origin import Origin, origin_of_card, origin_of_training, with_sections
+from psdbatch.training.records import best_checkpoints
 
 UNKNOWN = "unknown"
 """Task of a network of which nobody says what it is for."""
@@ -44,24 +45,26 @@ def freeze(request: FreezeRequest) -> FrozenFile:
     directory = TrainingDirectory(source)
     trained = source.is_dir() and directory.config.exists()
     if trained:
-        source = directory.model
+        kept = best_checkpoints(directory.checkpoints)
+        source = kept[-1] if kept else directory.model
         if not source.exists():
-            raise ModelError(f"{directory.path}: this training has no {source.name} yet; let it finish an epoch first")
+            raise ModelError(f"{directory.path}: this training has no network yet; let it finish an epoch first")
     origin = origin_of_training(directory) if trained else _origin_of_file(source)
     if request.config:
         origin = with_sections(origin, Path(request.config))
-    network = _own_network(directory) if trained else None
+    network = _own_network(directory, source, origin) if trained else None
     network = network or load_network(source, origin.input, origin.outputs)
     return write_verified(network, target, make_card(request, origin, network), request.bare)
 
 
-def _own_network(directory: TrainingDirectory) -> Network | None:
+def _own_network(directory: TrainingDirectory, weights: Path, origin: Origin) -> Network | None:
     """The trained network of a user's own function, made anew: its file may hold layers that only that function knows."""
     config = read_training(directory.config)
-    if config.network.function is None or config.preparation.length is None:
+    samples = config.preparation.length if config.preparation.enabled else origin.samples
+    if config.network.function is None or samples is None:
         return None
-    model = build(config.network, config.preparation.length, config.set.classes).model
-    model.load_weights(directory.model)
+    model = build(config.network, samples, config.set.classes).model
+    model.load_weights(weights)
     return keras_network(model)
 
 

@@ -183,7 +183,7 @@ class Learner:
             losses = self.task.loss(outputs, seen)
             total = tf.reduce_sum(tf.where(number >= 0, losses * weight, 0.0))
             if self.model.losses:  # regularisation: per signal, so that it counts the same in every split
-                total += tf.add_n(self.model.losses) * tf.reduce_sum(weight)
+                total += tf.add_n(self.model.losses) * tf.reduce_sum(tf.cast(number >= 0, weight.dtype))
         variables = self.model.trainable_variables
         gradients = tape.gradient(total, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         parts = [tf.reshape(tf.cast(gradient, tf.float32), [-1]) for gradient in map(tf.convert_to_tensor, gradients)]
@@ -210,7 +210,8 @@ class Learner:
         rest = [int(np.prod(value.shape)) for value in self._moving]
         *parts, sums, stops = tf.split(summed[: flat.shape[0] + 1], [*sizes, flat.shape[0] - sum(sizes), 1])
         finite = tf.reduce_all(tf.math.is_finite(summed[: flat.shape[0]]))
-        scale = 1.0 / tf.maximum(sums[0], 1e-30)
+        # Per signal, not per weight: a batch of common signals alone must not count as much as one with rare ones.
+        scale = 1.0 / tf.maximum(sums[2], 1.0)
         gradients = [
             tf.reshape(tf.where(finite, part * scale, 0.0), shape)
             for part, shape in zip(parts, self._shapes, strict=True)

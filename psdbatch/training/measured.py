@@ -61,7 +61,7 @@ class BatchSize:
 
     def halved(self) -> BatchSize | None:
         """After the present size was too large; None: there is no smaller one."""
-        large = self.batch or self.trying or SMALLEST
+        large = self.batch or self.trying or self.limit or SMALLEST
         small = large // 4 * 2
         if small < 2:
             return None

@@ -108,7 +108,7 @@ def test_a_training_directory_says_everything_itself(folder: Path, tmp_path: Pat
     assert words["training"] == "3 epochs, best 2 with validation loss 0.25"
     assert words["trained on"].endswith(card.training["set"]["digest"])
     (directory / "model.keras").unlink()
-    with pytest.raises(PsdbatchError, match=r"has no model\.keras yet"):
+    with pytest.raises(PsdbatchError, match=r"has no network yet"):
         freeze(directory, tmp_path / "net.pb")
 
 

@@ -110,6 +110,14 @@ def test_network_of_the_talk_is_the_default() -> None:
     assert built.task.name == "classifier"
 
 
+def test_a_classifier_of_one_class_is_refused() -> None:
+    from psdbatch.networks.collection import build
+
+    with pytest.raises(ConfigurationError, match="names one class, gamma"):
+        build(Network(name="dense"), WINDOW, ("gamma",))
+    assert build(Network(name="autoencoder"), WINDOW, ("gamma",)).task.name == "autoencoder"
+
+
 def test_options_change_the_network() -> None:
     assert small("autoencoder", bottleneck=7).model.outputs[1].shape == (None, 7)
     assert small("dense", hidden=[]).model.count_params() == (WINDOW + 1) * len(CLASSES)

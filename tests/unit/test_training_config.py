@@ -44,3 +44,11 @@ def test_ready_trainings_are_read(path: Path) -> None:
         assert group.image is not None
         assert Path(group.image).parent == path.parent
         assert group.jobs >= config.replicas
+
+
+def test_a_window_is_only_needed_where_it_differs_from_the_talk_s(tmp_path: Path) -> None:
+    path = tmp_path / "training.toml"
+    path.write_text('training = "t"\n[set]\npath = "set.zarr"\n[preparation]\noffset = -8\n')
+    assert read_training(path).preparation.length == 75
+    path.write_text(path.read_text() + "enabled = false\n")
+    assert read_training(path).preparation.length is None
