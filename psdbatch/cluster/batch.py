@@ -40,6 +40,10 @@ HURRY = 5.0
 """Least seconds between two questions to a batch system, when a worker was lost."""
 
 
+SUBMISSION = 60.0
+"""Seconds that a submission may take which is under way when the cluster closes."""
+
+
 class Listener(Protocol):
     """Whoever writes down what becomes of jobs."""
 
@@ -112,6 +116,7 @@ class BatchCluster(SpecCluster):  # type: ignore[misc]
         self._ask_soon = False
         self._retry_at = 0.0
         self._beating: asyncio.Task[None] | None = None
+        self._closing = False
         super().__init__(
             workers={},
             scheduler={"cls": Scheduler, "options": {"security": security, **scheduler_options}},
@@ -161,7 +166,10 @@ class BatchCluster(SpecCluster):  # type: ignore[misc]
             self._beating = asyncio.ensure_future(self._beat())
 
     async def _close(self) -> None:
+        self._closing = True
         if self._beating is not None:
+            # A submission that is cut short would leave jobs behind that nobody knows of.
+            await asyncio.wait({self._beating}, timeout=SUBMISSION)
             self._beating.cancel()
             self._beating = None
         if self.status == Status.running:
@@ -176,7 +184,7 @@ class BatchCluster(SpecCluster):  # type: ignore[misc]
         return NoOpAwaitable()
 
     async def _beat(self) -> None:
-        while self.status in (Status.created, Status.starting, Status.running):
+        while not self._closing and self.status in (Status.created, Status.starting, Status.running):
             try:
                 self._note_blocks()
                 await self._ask()
@@ -251,6 +259,10 @@ class BatchCluster(SpecCluster):  # type: ignore[misc]
 
     async def _seen(self, system: BatchSystem, placed: Placed, facts: QueuedJob) -> None:
         placed.state, placed.reason, placed.node = facts.state, facts.reason, facts.node
+        if (
+            placed.addresses and placed.address is None
+        ):  # whose worker is gone ends soon: whose fault that is must be known
+            self._ask_soon = True
         if why := system.never(facts):
             self.failure = ClusterError(f"job {facts.id} of worker group '{placed.group}' can never start: {why}")
         if facts.state is JobState.PENDING and placed.address is None:
@@ -351,7 +363,7 @@ class BatchCluster(SpecCluster):  # type: ignore[misc]
             self._forget(name)
             group.jobs.pop(name, None)
             group.turned_away()
-            if not group.accepted:
+            if not group.accepted and not job.busy:
                 self.failure = ClusterError(
                     f"jobs of worker group '{group.name}' are refused by the batch system: {job.refusal}"
                 )
@@ -387,6 +399,10 @@ class BatchCluster(SpecCluster):  # type: ignore[misc]
                     await asyncio.to_thread(system.cancel, ids)
                 except BatchSystemError as error:
                     self.listener.said(f"jobs {', '.join(ids)} could not be cancelled: {error}")
+                    if self._closing:  # neither journal nor reaper hear of an end: the reaper tries again
+                        for job in placed:
+                            self._forget(job.name)
+                    continue
             for job in placed:
                 state = self.scheduler.workers.get(job.address)
                 if state is not None and not state.processing:

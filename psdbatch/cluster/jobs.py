@@ -22,7 +22,7 @@ from psdbatch.cluster.names import GROUP, NAME
 from psdbatch.cluster.systems import batch_system
 from psdbatch.cluster.walltime import ENDS, PACE
 from psdbatch.config.cluster import JobRequest, System, WorkerGroup
-from psdbatch.errors import BatchSystemError
+from psdbatch.errors import BatchSystemBusyError, BatchSystemError
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,7 @@ class _GroupJob(Job):  # type: ignore[misc]
     """Life of a job as the cluster sees it: refused, submitted, gone."""
 
     refusal = ""
+    busy = False
 
     system: System
 
@@ -64,7 +65,8 @@ class _GroupJob(Job):  # type: ignore[misc]
         try:
             await super().start()
         except BatchSystemError as error:
-            self.refusal = str(error).partition(": ")[2]  # without the script's name, which is gone
+            self.busy = isinstance(error, BatchSystemBusyError)
+            self.refusal = str(error).partition(": ")[2] or str(error)  # without the script's name, which is gone
             self.status = Status.failed  # else the cluster takes it for one that is still to come
             raise
 
@@ -167,7 +169,11 @@ def _prologue(system: System, group: WorkerGroup, name: str, sheet: JobSheet, pa
 
 _END: dict[System, list[str]] = {
     # squeue knows of a limit that the partition cut or an operator changed
-    "slurm": [f'{ENDS}=$(date -d "$(squeue -h -j "$SLURM_JOB_ID" -o %e 2>/dev/null)" +%s 2>/dev/null)'],
+    # where it does not answer, 'date' would take nothing for midnight
+    "slurm": [
+        'end=$(squeue -h -j "$SLURM_JOB_ID" -o %e 2>/dev/null)',
+        f'{ENDS}=""; [ -n "$end" ] && {ENDS}=$(date -d "$end" +%s 2>/dev/null)',
+    ],
     "sge": [],  # h_rt is what was asked for, counted from the job's start
 }
 
@@ -177,7 +183,7 @@ def _gpu_lock(gpus: int) -> list[str]:
     return [
         "gpu=",  # not the variable itself: a node may set that for all jobs
         f"for number in $(seq 0 {gpus - 1}); do",
-        '  exec 9>"/tmp/psdbatch-gpu-$number-$(id -u).lock" && flock -n 9 && gpu=$number && break',
+        '  exec 9>>"/tmp/psdbatch-gpu-$number-$(id -u).lock" && flock -n 9 && gpu=$number && break',
         "done",
         '[ -n "$gpu" ] || { echo "psdbatch: all GPUs of $(hostname) are locked by other jobs"; exit 1; }',
         "export CUDA_VISIBLE_DEVICES=$gpu",

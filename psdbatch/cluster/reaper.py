@@ -1,16 +1,18 @@
 """Cancels the jobs of a coordinator that was killed.
 
 A coordinator that ends in any orderly way cancels its jobs itself.  One that is killed outright cannot, so a small process
-beside it listens on a pipe: when the pipe breaks without a goodbye, what still waits in the queue is cancelled at once,
-and what runs after the time in which workers end by themselves.
+beside it listens on a pipe: when the pipe ends and jobs are left, what still waits in the queue is cancelled at once, and
+what runs after the time in which workers end by themselves.
 """
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import IO, Self
 
 from psdbatch.cluster.systems import JobState, batch_system
@@ -19,8 +21,6 @@ from psdbatch.errors import BatchSystemError
 
 GRACE = 30.0
 """Seconds beyond the workers' own time in which they may still end a block."""
-
-GOODBYE = "goodbye"
 
 
 class Reaper:
@@ -47,9 +47,9 @@ class Reaper:
 
     def __exit__(self, *error: object) -> None:
         if self._process is not None and self._process.stdin is not None:
-            self._say(GOODBYE)
-            self._process.stdin.close()
-            self._process.wait(timeout=10)
+            with suppress(OSError, subprocess.TimeoutExpired):  # jobs that could not be cancelled keep it busy
+                self._process.stdin.close()
+                self._process.wait(timeout=2)
 
     def submitted(self, system: System, job: str) -> None:
         """A job to look after."""
@@ -70,12 +70,10 @@ class Reaper:
 
 
 def listen(lines: IO[str], worker_timeout: float) -> None:
-    """Keep account of the jobs until the pipe ends; without a goodbye, cancel those left."""
+    """Keep account of the jobs until the pipe ends; cancel those left."""
     jobs: dict[tuple[System, str], None] = {}
     for line in lines:
         words = line.split()
-        if words == [GOODBYE]:
-            return
         if len(words) == 3:
             job: tuple[System, str] = (words[1], words[2])  # type: ignore[assignment]
             if words[0] == "+":
@@ -118,4 +116,7 @@ def _cancel(system: System, ids: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(
+        signal.SIGTERM, signal.SIG_IGN
+    )  # which a batch system sends to all processes of the coordinator's job
     listen(sys.stdin, float(sys.argv[1]))

@@ -82,6 +82,7 @@ def _stop_job(job: CampaignJob, queue: Queue, say: Callable[[str], object], orde
             say(f"coordinator, job {job.job}: has stopped")
             return True
     system.cancel([job.job])
+    _wait(lambda: _has_left(job), orderly)  # while it lives it replaces workers
     say(f"coordinator, job {job.job}: cancelled")
     return state is None or state.state is not JobState.RUNNING
 

@@ -36,7 +36,7 @@ SUBMITTED_TOGETHER = 100
 
 _COUNT_AGAIN = 1.0  # seconds after which the worker threads are counted anew: a question to the scheduler
 _MOVE = 1.0  # seconds before a block goes to another worker, when its own was about to leave or lost its job
-_DEATH_NEWS = 20.0  # seconds that the reason of a worker's death may take to arrive: a batch system is asked for it
+_DEATH_NEWS = 60.0  # seconds that the reason of a worker's death may take to arrive: a batch system is asked for it
 
 
 Key = tuple[str, str]

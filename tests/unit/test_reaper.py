@@ -27,8 +27,11 @@ with Reaper(worker_timeout=0.1) as reaper:
         reaper.submitted("slurm", job)
     reaper.ended("slurm", "3")
     print("ready", flush=True)
-    if not sys.stdin.readline():
+    said = sys.stdin.readline()
+    if "error" in said:
         raise ValueError
+    for job in ("1", "2") if "ended" in said else ():
+        reaper.ended("slurm", job)
 """
 
 
@@ -104,15 +107,31 @@ def test_a_killed_coordinator_s_waiting_jobs_are_cancelled_and_the_others_may_en
     assert queue.cancelled() == {"1"}
 
 
-@pytest.mark.parametrize("ending", ["orderly", "by an error"])
-def test_a_coordinator_that_says_goodbye_keeps_its_jobs(
+def test_a_coordinator_that_has_cancelled_its_jobs_leaves_nothing_to_do(
+    queue: Queue, coordinator: subprocess.Popen[str]
+) -> None:
+    queue.holds(j1="PENDING", j2="RUNNING")  # used again, by others
+    [beside] = psutil.Process(coordinator.pid).children()
+    coordinator.communicate("all have ended\n", timeout=60)
+    assert coordinator.returncode == 0
+    beside.wait(60)
+    assert queue.cancelled() == set()
+
+
+@pytest.mark.parametrize("ending", ["", "by an error"])
+def test_what_a_coordinator_could_not_cancel_is_cancelled_after_it(
     queue: Queue, coordinator: subprocess.Popen[str], ending: str
 ) -> None:
     queue.holds(j1="PENDING", j2="RUNNING")
     [beside] = psutil.Process(coordinator.pid).children()
-    coordinator.communicate("\n" if ending == "orderly" else "", timeout=60)
+    assert coordinator.stdin is not None
+    coordinator.stdin.write(f"{ending}\n")
+    coordinator.stdin.flush()
+    coordinator.wait(60)
+    until(lambda: queue.cancelled() == {"1"})
+    queue.ends("2")
     beside.wait(60)
-    assert queue.cancelled() == set()
+    assert queue.cancelled() == {"1"}
 
 
 def test_a_job_whose_worker_does_not_end_is_cancelled_after_the_grace(
