@@ -129,10 +129,6 @@ class Cluster(Section):
             raise ValueError(f"two worker groups are named '{twice[0]}'")
         if self.kind == "local" and self.workers:
             raise ValueError("kind = 'local' has no worker groups; say kind = 'slurm' or 'sge'")
-        if self.kind == "local" and self.tls:
-            raise ValueError(
-                "kind = 'local' has no encrypted connections; its workers are reached on this machine alone"
-            )
         if self.kind != "local" and not self.workers:
             raise ValueError(f"kind = '{self.kind}' needs at least one worker group: a table [[cluster.workers]]")
         return self
