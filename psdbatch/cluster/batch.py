@@ -259,10 +259,8 @@ class BatchCluster(SpecCluster):  # type: ignore[misc]
 
     async def _seen(self, system: BatchSystem, placed: Placed, facts: QueuedJob) -> None:
         placed.state, placed.reason, placed.node = facts.state, facts.reason, facts.node
-        if (
-            placed.addresses and placed.address is None
-        ):  # whose worker is gone ends soon: whose fault that is must be known
-            self._ask_soon = True
+        if placed.addresses and placed.address is None:
+            self._ask_soon = True  # its worker is gone: it ends soon, and whose fault that was must be known
         if why := system.never(facts):
             self.failure = ClusterError(f"job {facts.id} of worker group '{placed.group}' can never start: {why}")
         if facts.state is JobState.PENDING and placed.address is None:
