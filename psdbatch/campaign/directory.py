@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from psdbatch.campaign.coordinated import CoordinatedDirectory
+
 BLOCKS_PER_FOLDER = 1000
 """Commit records in one directory; many file systems slow down beyond some thousands of names."""
 
@@ -22,10 +24,8 @@ class BlockName:
 
 
 @dataclass(frozen=True)
-class CampaignDirectory:
+class CampaignDirectory(CoordinatedDirectory):
     """Paths below a campaign's directory."""
-
-    path: Path
 
     @property
     def config(self) -> Path:
@@ -68,39 +68,14 @@ class CampaignDirectory:
         return self.path / "staging"
 
     @property
-    def journal(self) -> Path:
-        """The coordinator's story, one JSON object a line."""
-        return self.path / "journal.jsonl"
-
-    @property
     def store(self) -> Path:
         """What users read."""
         return self.path / "results.zarr"
 
     @property
-    def logs(self) -> Path:
-        """Logs of coordinator and workers."""
-        return self.path / "logs"
-
-    @property
-    def certificates(self) -> Path:
-        """This start's certificate, for the owner alone; there while a coordinator on a batch system runs."""
-        return self.path / "certificates"
-
-    @property
-    def coordinators(self) -> Path:
-        """Who coordinates the campaign: one small file, numbered; see :mod:`psdbatch.coordination.lock`."""
-        return self.path / "coordinators"
-
-    @property
     def coordinator_script(self) -> Path:
         """The coordinator's own job, as submitted."""
         return self.path / "coordinator.sh"
-
-    @property
-    def summary(self) -> Path:
-        """Numbers of the last finished pass."""
-        return self.path / "summary.json"
 
     @property
     def metadata(self) -> Path:

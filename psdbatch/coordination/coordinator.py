@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -18,10 +17,10 @@ from psdbatch.campaign.plan import Plan, chains
 from psdbatch.campaign.prepare import Campaign
 from psdbatch.cluster.farm import Farm, open_farm
 from psdbatch.cluster.jobs import JobSheet
-from psdbatch.cluster.walltime import MARGIN
 from psdbatch.coordination.dispatch import Dispatcher
 from psdbatch.coordination.lock import hold
 from psdbatch.coordination.notice import Notice, heeded_notice
+from psdbatch.coordination.sheet import job_sheet
 from psdbatch.coordination.witness import Witness
 from psdbatch.errors import TimeIsOverError
 from psdbatch.golden.references import ReferenceWork, start_reference
@@ -80,7 +79,7 @@ def _process(campaign: Campaign, committed: set[BlockName], journal: Journal, pr
         # A local worker makes the reference itself; elsewhere it is made while the jobs wait in the queue.
         reference = None if config.cluster.kind == "local" else stack.enter_context(start_reference(campaign))
         notice = stack.enter_context(heeded_notice())
-        farm = stack.enter_context(open_farm(config.cluster, job_sheet(campaign), directory.certificates, witness))
+        farm = stack.enter_context(open_farm(config.cluster, campaign_sheet(campaign), directory.certificates, witness))
         stack.enter_context(progress)
         witness.farm = farm
         progress.address(farm.client.dashboard_link if config.cluster.dashboard else None)
@@ -114,28 +113,10 @@ def _pulse(farm: Farm, witness: Witness, reference: ReferenceWork | None, notice
     farm.pulse(witness.left)
 
 
-def job_sheet(campaign: Campaign) -> JobSheet:
+def campaign_sheet(campaign: Campaign) -> JobSheet:
     """What all worker jobs of a campaign have in common."""
-    directory, cluster = campaign.directory, campaign.config.cluster
-    tls = ("--tls", str(directory.certificates)) if cluster.encrypted else ()
     inputs = {str(Path(file.path).parent) for run in campaign.plan.runs for file in run.files}
-    return JobSheet(
-        program="psdbatch.processing.worker",
-        logs=directory.logs,
-        label="psd-" + re.sub(r"[^A-Za-z0-9_.]", "_", directory.path.name),
-        arguments=("--campaign", str(directory.path), "--timeout", f"{cluster.worker_timeout:g}s", *tls),
-        environment={MARGIN: f"{cluster.margin:g}"},
-        binds=tuple(outermost({str(directory.path), *inputs})),
-    )
-
-
-def outermost(paths: Iterable[str]) -> list[str]:
-    """Those of the directories that lie in no other one: what an image must be shown."""
-    chosen: list[str] = []
-    for path in sorted(set(paths)):
-        if not chosen or not Path(path).is_relative_to(chosen[-1]):
-            chosen.append(path)
-    return chosen
+    return job_sheet("psdbatch.processing.worker", "campaign", campaign.directory, campaign.config.cluster, inputs)
 
 
 def _tasks(directory: CampaignDirectory, plan: Plan, committed: set[BlockName]) -> Iterator[BlockTask]:

@@ -23,7 +23,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from psdbatch.campaign import files
-from psdbatch.campaign.directory import CampaignDirectory
+from psdbatch.campaign.coordinated import CoordinatedDirectory
 from psdbatch.cluster.systems import JobState, batch_system, own_job
 from psdbatch.config.cluster import System
 from psdbatch.errors import BatchSystemError, CampaignError
@@ -84,7 +84,7 @@ class Coordinator:
 
 
 @contextmanager
-def hold(directory: CampaignDirectory, patience: float | None = None) -> Iterator[Coordinator]:
+def hold(directory: CoordinatedDirectory, patience: float | None = None) -> Iterator[Coordinator]:
     """Be the campaign's coordinator.
 
     Parameters
@@ -117,13 +117,13 @@ def hold(directory: CampaignDirectory, patience: float | None = None) -> Iterato
                 files.replace_durably(path, _content(replace(me, released=True)))
 
 
-def current(directory: CampaignDirectory) -> Coordinator | None:
+def current(directory: CoordinatedDirectory) -> Coordinator | None:
     """The coordinator that is at work, as far as is known here; None if there is none."""
     _, holder, age = _latest(directory)
     return None if holder is None or _is_over(holder, age) else holder
 
 
-def _take(directory: CampaignDirectory, me: Coordinator, latest: float) -> Path:
+def _take(directory: CoordinatedDirectory, me: Coordinator, latest: float) -> Path:
     files.make_below(directory.path, directory.coordinators.name)
     mine = directory.coordinators / f".{me.token}"
     files.write_durably(mine, [_content(me)])
@@ -154,7 +154,7 @@ def _take(directory: CampaignDirectory, me: Coordinator, latest: float) -> Path:
         files.remove_file(mine)
 
 
-def _latest(directory: CampaignDirectory, mine: Path | None = None) -> tuple[int, Coordinator | None, float]:
+def _latest(directory: CoordinatedDirectory, mine: Path | None = None) -> tuple[int, Coordinator | None, float]:
     """Number of the last coordinator's file, what it says, and seconds since it was touched by the file system's clock."""
     paths = sorted(directory.coordinators.glob("[0-9]*.json"))
     if not paths:

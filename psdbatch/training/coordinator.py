@@ -6,7 +6,6 @@ Never imports TensorFlow: whatever needs it is done by processes of their own.
 from __future__ import annotations
 
 import json
-import re
 import time
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -14,15 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from psdbatch.campaign import files
-from psdbatch.campaign.directory import CampaignDirectory
 from psdbatch.campaign.journal import Journal
 from psdbatch.cluster.farm import Farm, open_farm
 from psdbatch.cluster.jobs import JobSheet
-from psdbatch.cluster.walltime import MARGIN
 from psdbatch.config.cluster import Cluster
 from psdbatch.config.training import TrainingConfig
-from psdbatch.coordination.coordinator import outermost
 from psdbatch.coordination.lock import hold
+from psdbatch.coordination.sheet import job_sheet
 from psdbatch.errors import TrainingError
 from psdbatch.training.course import Course
 from psdbatch.training.directory import TrainingDirectory
@@ -98,7 +95,7 @@ def run_training(config: TrainingConfig, progress: TrainingProgress) -> Summary:
     directory = TrainingDirectory(Path(config.training))
     check_directory(directory, config)
     files.make_directory(directory.path)
-    with hold(CampaignDirectory(directory.path)):  # its folder for coordinators has the same name
+    with hold(directory):
         stored = _find_set(config, progress)
         write_directory(directory, config, stored.facts.digest)
         known = _finished(directory, config)
@@ -163,7 +160,7 @@ def _train(
     witness = Witness(journal, progress)
     cluster = one_replica_each(config.cluster, config.replicas)
     with ExitStack() as stack:
-        sheet = job_sheet(directory, config, cluster, stored)
+        sheet = training_sheet(directory, config, cluster, stored)
         farm = stack.enter_context(open_farm(cluster, sheet, directory.certificates, witness))
         stack.enter_context(progress)
         witness.farm = farm
@@ -277,21 +274,15 @@ def one_replica_each(cluster: Cluster, replicas: int) -> Cluster:
     return cluster.model_copy(update={"processes": replicas, "threads": 1, "workers": groups})
 
 
-def job_sheet(directory: TrainingDirectory, config: TrainingConfig, cluster: Cluster, stored: StoredSet) -> JobSheet:
+def training_sheet(
+    directory: TrainingDirectory, config: TrainingConfig, cluster: Cluster, stored: StoredSet
+) -> JobSheet:
     """What all worker jobs of a training have in common."""
-    tls = ("--tls", str(directory.certificates)) if cluster.encrypted else ()
-    shown = {str(directory.path), str(stored.path.absolute())}
+    inputs = {str(stored.path.absolute())}
     function = config.network.function
     if function and ".py:" in function:
-        shown.add(str(Path(function.rpartition(":")[0]).parent))
-    return JobSheet(
-        program="psdbatch.training.worker",
-        logs=directory.logs,
-        label="psd-" + re.sub(r"[^A-Za-z0-9_.]", "_", directory.path.name),
-        arguments=("--training", str(directory.path), "--timeout", f"{cluster.worker_timeout:g}s", *tls),
-        environment={MARGIN: f"{cluster.margin:g}"},
-        binds=tuple(outermost(shown)),
-    )
+        inputs.add(str(Path(function.rpartition(":")[0]).parent))
+    return job_sheet("psdbatch.training.worker", "training", directory, cluster, inputs)
 
 
 def _summarise(directory: TrainingDirectory, config: TrainingConfig, rounds: int, seconds: float) -> Summary:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from psdbatch.campaign.coordinated import CoordinatedDirectory
+
 
 @dataclass(frozen=True)
-class TrainingDirectory:
+class TrainingDirectory(CoordinatedDirectory):
     """Paths below a training's directory."""
-
-    path: Path
 
     @property
     def config(self) -> Path:
@@ -63,26 +63,6 @@ class TrainingDirectory:
         return self.path / "tensorboard"
 
     @property
-    def journal(self) -> Path:
-        """The coordinator's story, one JSON object a line."""
-        return self.path / "journal.jsonl"
-
-    @property
-    def logs(self) -> Path:
-        """What replicas and jobs printed."""
-        return self.path / "logs"
-
-    @property
-    def certificates(self) -> Path:
-        """This start's certificate, for the owner alone; there while a coordinator on a batch system runs."""
-        return self.path / "certificates"
-
-    @property
-    def coordinators(self) -> Path:
-        """Who coordinates the training: one small file, numbered; see :mod:`psdbatch.coordination.lock`."""
-        return self.path / "coordinators"
-
-    @property
     def model(self) -> Path:
         """The best network, as Keras reads it."""
         return self.path / "model.keras"
@@ -96,8 +76,3 @@ class TrainingDirectory:
     def evaluation(self) -> Path:
         """What the frozen network does on the test part."""
         return self.path / "evaluation"
-
-    @property
-    def summary(self) -> Path:
-        """How the training ended; there once it has."""
-        return self.path / "summary.json"
