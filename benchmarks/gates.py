@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from benchmarks.tune_simulation import charges
 from psdbatch.config import Charge
 from psdbatch.evaluation.charge_comparison import best_cut
-from psdbatch.evaluation.counting import Share, share
 from psdbatch.monitor.figure_of_merit import charge_ratio
+from psdbatch.monitor.shares import Share, share
 from psdbatch.training_set.store import Part, open_set
 
 Array = NDArray[Any]

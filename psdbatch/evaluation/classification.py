@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from psdbatch.evaluation.counting import Difference, Share, paired_difference, share
+from psdbatch.evaluation.counting import Difference, paired_difference
 from psdbatch.evaluation.errors import EvaluationError
+from psdbatch.monitor.shares import Share, share
 
 Array = NDArray[Any]
 
@@ -60,7 +61,7 @@ def accuracy(truth: Array, decided: Array) -> Share:
 
     Raises
     ------
-    EvaluationError
+    ShareError
         There is no signal.
     """
     return share(int((truth == decided).sum()), len(truth))

@@ -1,4 +1,4 @@
-"""Counted fractions with their uncertainty."""
+"""Two methods on the same signals."""
 
 from __future__ import annotations
 
@@ -6,57 +6,6 @@ import math
 from dataclasses import dataclass
 
 from psdbatch.evaluation.errors import EvaluationError
-
-ONE_SIGMA = 1.0
-
-
-@dataclass(frozen=True)
-class Share:
-    """``count`` of ``total`` signals, with the interval of Wilson.
-
-    The interval of Wilson stays inside 0 to 1 and is not of zero width where all or none are counted, which is where good
-    networks are; the simple ``sqrt(p (1 - p) / n)`` fails there.
-
-    Attributes
-    ----------
-    value
-        ``count / total``.
-    low, high
-        Ends of the interval.
-    """
-
-    count: int
-    total: int
-    value: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return f"{self.value:.4f} (+{self.high - self.value:.4f} -{self.value - self.low:.4f})"
-
-
-def share(count: int, total: int, sigmas: float = ONE_SIGMA) -> Share:
-    """Fraction ``count / total`` with the interval of Wilson (J. Am. Stat. Assoc. 22 (1927) 209).
-
-    Parameters
-    ----------
-    sigmas
-        Half width of the interval in standard deviations: 1 covers 68.3 %.
-
-    Raises
-    ------
-    EvaluationError
-        There is nothing to count, or more is counted than there is.
-    """
-    if total <= 0:
-        raise EvaluationError("a fraction of no signals has no value")
-    if not 0 <= count <= total:
-        raise EvaluationError(f"{count} of {total} signals is not a fraction")
-    value, square = count / total, sigmas**2
-    middle = (count + square / 2) / (total + square)
-    width = sigmas / (total + square) * math.sqrt(count * (total - count) / total + square / 4)
-    # rounding must not push the value out of its own interval at 0 and 1
-    return Share(count, total, value, min(value, max(0.0, middle - width)), max(value, min(1.0, middle + width)))
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,6 @@ from psdbatch.errors import StorageError
 from psdbatch.evaluation.errors import EvaluationError
 from psdbatch.evaluation.evaluation import Classification, Scored, evaluate
 from psdbatch.evaluation.pages import classifier_sections, reconstruction_sections
-from psdbatch.evaluation.plain import plain
 from psdbatch.evaluation.reconstruction import (
     Compression,
     Reconstructed,
@@ -26,11 +25,12 @@ from psdbatch.evaluation.reconstruction import (
     compression,
     reconstruction,
 )
-from psdbatch.evaluation.report import page
 from psdbatch.evaluation.scoring import COLUMNS, as_scored, check_fit, known_card, score_in_subprocess
 from psdbatch.evaluation.separation import REJECTIONS
 from psdbatch.models.card import ModelCard
 from psdbatch.models.facts import ModelFacts
+from psdbatch.monitor.page import page
+from psdbatch.plain import plain
 from psdbatch.training_set.store import StoredSet, open_set
 
 Array = NDArray[Any]

@@ -20,10 +20,11 @@ from psdbatch.evaluation.classification import (
     decisions,
     evidence,
 )
-from psdbatch.evaluation.counting import Difference, Share, share
+from psdbatch.evaluation.counting import Difference
 from psdbatch.evaluation.errors import EvaluationError
 from psdbatch.evaluation.separation import REJECTIONS, Separation, separation
 from psdbatch.evaluation.windows import amplitude_edges, energy_edges, split
+from psdbatch.monitor.shares import Share, share
 
 Array = NDArray[Any]
 

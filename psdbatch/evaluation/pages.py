@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from psdbatch.evaluation import plots, signal_plots
 from psdbatch.evaluation.classification import checked_scores, evidence
-from psdbatch.evaluation.counting import Difference, Share
+from psdbatch.evaluation.counting import Difference
 from psdbatch.evaluation.evaluation import Classification, Scored, WindowFigures
 from psdbatch.evaluation.reconstruction import (
     Distribution,
@@ -18,9 +18,10 @@ from psdbatch.evaluation.reconstruction import (
     Reconstruction,
     ReconstructionWindow,
 )
-from psdbatch.evaluation.report import picture, section, table, text
 from psdbatch.evaluation.roc import Efficiency
 from psdbatch.evaluation.separation import Merit, Separation
+from psdbatch.monitor.page import picture, section, table, text
+from psdbatch.monitor.shares import Share
 
 Array = NDArray[Any]
 

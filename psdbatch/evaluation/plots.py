@@ -2,43 +2,23 @@
 
 from __future__ import annotations
 
-import io
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from psdbatch.evaluation.classification import Calibration
-from psdbatch.evaluation.counting import Share
 from psdbatch.evaluation.evaluation import WindowFigures
 from psdbatch.evaluation.separation import Merit, Separation
-from psdbatch.monitor.plots import COLOURS, SEPARATED, STYLE
+from psdbatch.monitor.drawing import drawn, logarithmic
+from psdbatch.monitor.plots import COLOURS, SEPARATED
+from psdbatch.monitor.shares import Share
 
 Array = NDArray[Any]
 
 NETWORK, CHARGE = COLOURS[1], COLOURS[0]
 AMPLITUDE, ENERGY = "amplitude [ADC units]", "light output [keVee]"
-
-Draw = Callable[[Any], None]
-
-
-def drawn(name: str, draw: Draw, columns: int = 1, width: float = 5.0, height: float = 3.4) -> str:
-    """SVG of ``draw(axes)``, ``axes`` of shape ``(columns,)``; ``name`` keeps the identifiers of several apart in one page."""
-    import matplotlib as mpl
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure
-
-    settings = {**STYLE, "svg.fonttype": "none", "svg.hashsalt": name, "font.family": "sans-serif"}
-    with mpl.rc_context(settings):
-        sheet = Figure(figsize=(width * columns, height), layout="constrained")
-        FigureCanvasSVG(sheet)
-        draw(sheet.subplots(1, columns, squeeze=False)[0])
-        text = io.StringIO()
-        sheet.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
-    svg = text.getvalue()
-    return re.sub(r"<metadata>.*?</metadata>\s*", "", svg[svg.index("<svg") :], flags=re.DOTALL)
 
 
 def accuracy_plot(windows: Sequence[WindowFigures], unit: str) -> str:
@@ -181,21 +161,6 @@ def parameter_plot(evidence: Array, ratio: Array | None, truth: Array, classes: 
             _legend(ax)
 
     return drawn("parameters", draw, len(panels))
-
-
-def logarithmic(ax: Any, words: str, vertical: bool = False) -> None:
-    """Logarithmic axis with numbers that people read: 50, 100, 200 rather than powers."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
-    if vertical:
-        ax.set(yscale="log", ylabel=words)
-    else:
-        ax.set(xscale="log", xlabel=words)
-    low, high = ax.get_ylim() if vertical else ax.get_xlim()
-    axis = ax.yaxis if vertical else ax.xaxis
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 300 * low else (1,)))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.set_minor_formatter(NullFormatter())
 
 
 def _merit(found: Separation | None) -> Merit | None:

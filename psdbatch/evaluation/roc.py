@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from psdbatch.evaluation.counting import share
 from psdbatch.evaluation.errors import EvaluationError
+from psdbatch.monitor.shares import share
 
 Array = NDArray[Any]
 

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from psdbatch.evaluation.plots import AMPLITUDE, drawn, logarithmic
+from psdbatch.evaluation.plots import AMPLITUDE
 from psdbatch.evaluation.reconstruction import Reconstructed, Reconstruction
+from psdbatch.monitor.drawing import drawn, logarithmic
 from psdbatch.monitor.plots import COLOURS
 
 Array = NDArray[Any]

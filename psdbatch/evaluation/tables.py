@@ -6,9 +6,9 @@ from typing import Any
 
 from rich.table import Table
 
-from psdbatch.evaluation.counting import Share
 from psdbatch.evaluation.evaluation import Classification, WindowFigures
 from psdbatch.evaluation.reconstruction import Reconstruction
+from psdbatch.monitor.shares import Share
 
 
 def evaluation_table(figures: Classification | Reconstruction) -> Table:

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from psdbatch.evaluation.charge_comparison import best_cut
-from psdbatch.evaluation.counting import share
 from psdbatch.evaluation.roc import efficiency, roc, thinned
+from psdbatch.monitor.shares import share
 
 VALUES = st.one_of(st.integers(-3, 3).map(float), st.floats(-10, 10), st.just(math.nan))  # ties are likely
 SIGNALS = st.lists(st.tuples(VALUES, st.booleans()), min_size=2, max_size=60).filter(

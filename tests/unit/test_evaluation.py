@@ -11,8 +11,8 @@ import pytest
 
 from psdbatch.evaluation.errors import EvaluationError
 from psdbatch.evaluation.evaluation import Scored, evaluate
-from psdbatch.evaluation.plain import plain
 from psdbatch.evaluation.windows import amplitude_edges, energy_edges, split
+from psdbatch.plain import plain
 
 CLASSES = ("gamma", "neutron")
 FEW = (1.0, 3000.0)

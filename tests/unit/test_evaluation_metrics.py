@@ -19,9 +19,10 @@ from psdbatch.evaluation.classification import (
     decisions,
     evidence,
 )
-from psdbatch.evaluation.counting import paired_difference, share
+from psdbatch.evaluation.counting import paired_difference
 from psdbatch.evaluation.errors import EvaluationError
 from psdbatch.evaluation.roc import efficiency, roc, thinned
+from psdbatch.monitor.shares import ShareError, share
 
 Array = NDArray[Any]
 
@@ -58,7 +59,7 @@ def test_wilson_interval_covers_the_truth_as_often_as_it_says() -> None:
 
 
 def test_no_signals_have_no_fraction() -> None:
-    with pytest.raises(EvaluationError, match="no signals"):
+    with pytest.raises(ShareError, match="no signals"):
         share(0, 0)
 
 

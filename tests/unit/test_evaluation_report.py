@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from psdbatch.evaluation.evaluation import Scored, evaluate
 from psdbatch.evaluation.pages import classifier_sections
-from psdbatch.evaluation.report import page, table
 from psdbatch.evaluation.tables import evaluation_table
+from psdbatch.monitor.page import page, table
 
 Array = NDArray[Any]
 

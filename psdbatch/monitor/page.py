@@ -1,4 +1,4 @@
-"""The report of an evaluation: one HTML page that holds everything, made to be printed too."""
+"""Reports: one HTML page that holds everything, made to be printed too."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from psdbatch.evaluation.plain import plain
+from psdbatch.plain import plain
 
 STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; color: #222; max-width: 1080px; margin: 2em auto; padding: 0 1em; }
