@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from psdbatch.acquisition.compass_layout import Layout
-from psdbatch.acquisition.compiled import compiled
 from psdbatch.columns import Flag
+from psdbatch.compiled import compiled
 
 Bytes = NDArray[np.uint8]
 

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from psdbatch.acquisition.compiled import compiled
 from psdbatch.acquisition.mfm_frames import (
     LITTLE_ORDER,
     PARITY_BIT,
@@ -19,6 +18,7 @@ from psdbatch.acquisition.mfm_frames import (
 )
 from psdbatch.acquisition.mfm_walk import PARITY_WRONG, Bytes, number
 from psdbatch.columns import Flag
+from psdbatch.compiled import compiled
 
 DAMAGED, NO_SAMPLES = int(Flag.DAMAGED), int(Flag.NO_SAMPLES)
 

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from psdbatch.acquisition.compiled import compiled
 from psdbatch.acquisition.mfm_frames import (
     END_WORD,
     LITTLE_ORDER,
@@ -19,6 +18,7 @@ from psdbatch.acquisition.mfm_frames import (
     Location,
 )
 from psdbatch.acquisition.mfm_walk import Bytes
+from psdbatch.compiled import compiled
 
 NEDA, NEDA_COMPRESSED = int(FrameType.NEDA), int(FrameType.NEDA_COMPRESSED)
 

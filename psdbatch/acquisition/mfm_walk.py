@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from psdbatch.acquisition.compiled import compiled
 from psdbatch.acquisition.mfm_frames import (
     COMMON_HEADER,
     COMPRESSED,
@@ -31,6 +30,7 @@ from psdbatch.acquisition.mfm_frames import (
     RAW_HEADER,
     FrameType,
 )
+from psdbatch.compiled import compiled
 
 Bytes = NDArray[np.uint8]
 

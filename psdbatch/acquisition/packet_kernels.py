@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from psdbatch.compiled import compiled
 
 U16 = NDArray[np.uint16]
 U8 = NDArray[np.uint8]
@@ -24,11 +25,7 @@ LAG = 16
 _16, _1, _8 = np.uint64(LAG), np.uint64(1), np.uint16(8)
 
 
-def _compiled(function: Any) -> Any:
-    return numba.njit(nogil=True, cache=True)(function)
-
-
-@_compiled
+@compiled
 def running_sum(low: U8, high: U8, before: np.uint16, out: U16) -> None:
     """``out[i] = before + sum of (low + 256 high - BIAS)[: i + 1]``, modulo 2**16.
 
@@ -50,19 +47,19 @@ def running_sum(low: U8, high: U8, before: np.uint16, out: U16) -> None:
         before = part[m - 1]
 
 
-@_compiled
+@compiled
 def _join(out: U16, low: U8, high: U8) -> None:
     for i in range(len(out)):
         out[i] = np.uint16(low[i]) + (np.uint16(high[i]) << _8) - BIAS
 
 
-@_compiled
+@compiled
 def _sum_four(out: U16, a: U16, b: U16, c: U16, d: U16) -> None:
     for i in range(len(out)):
         out[i] = a[i] + b[i] + c[i] + d[i]
 
 
-@_compiled
+@compiled
 def sum_of_planes(raw: U8, out: NDArray[Any]) -> None:
     """The same for words of any width, with nothing before: ``out`` unsigned, ``raw`` its byte planes, one after another."""
     n = len(out)

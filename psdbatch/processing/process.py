@@ -30,6 +30,7 @@ from psdbatch.config import CampaignConfig, WorkerGroup, read_config
 from psdbatch.errors import StorageError
 from psdbatch.models.batching import BatchedEngine
 from psdbatch.models.facts import ModelFacts
+from psdbatch.monitor.tally import Tally
 from psdbatch.processing.admission import agreeing_engine, worker_facts
 from psdbatch.processing.block import BlockResult, Stages, compute_block
 from psdbatch.processing.engines import worker_group
@@ -38,6 +39,9 @@ from psdbatch.results.store import shard_file
 
 COMMITS = "psdbatch-commit"
 """Topic of the events that report a finished block of a chain: ``{"run", "block", "signals", "written", "report"}``."""
+
+ANNOUNCED = ("started", "finished", "group", "seconds", "boards", "tally")
+"""What such an event says of a block's report."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +122,7 @@ def _announce(record: CommitRecord) -> None:
     except ValueError:  # not on a worker
         return
     news = {"run": record.run, "block": record.block, "signals": record.signals, "written": record.written}
-    news["report"] = {key: record.report[key] for key in ("started", "finished", "group")}
+    news["report"] = {key: record.report[key] for key in ANNOUNCED}
     worker.log_event(COMMITS, news)
 
 
@@ -134,6 +138,8 @@ def _process(
 ) -> CommitRecord:
     started, stages = time.time(), Stages()
     result = compute_block(run, block, reader, engine, schema, stages)
+    with stages("tally"):
+        tally = Tally.of(result.columns, len(schema.classes)).encode()
     with _storing(campaign, block):
         attempt = Attempt(campaign, block.name)
         try:
@@ -144,7 +150,7 @@ def _process(
                 identity=identity,
                 refused=result.refused,
                 refusals=result.refusals,
-                report=_report(started, result, engine),
+                report={**_report(started, result, engine), "tally": tally},
             )
         except OSError:
             if campaign.record(block.name).exists():  # another attempt won and removed this one's staging

@@ -8,16 +8,14 @@ neither on the signals before it nor on how many are made at once.  Normal and e
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from functools import cache
 from statistics import NormalDist
-from typing import Any, TypeVar, cast
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-Function = TypeVar("Function", bound=Callable[..., Any])
+from psdbatch.compiled import compiled
+
 State = NDArray[np.uint64]
 Table = NDArray[np.float32]
 
@@ -30,11 +28,6 @@ _30, _27, _31, _11 = np.uint64(30), np.uint64(27), np.uint64(31), np.uint64(11)
 
 NORMAL_ABOVE = 16.0
 """Poisson numbers of a larger mean are drawn from a normal distribution with the skewness corrected."""
-
-
-def compiled(function: Function) -> Function:
-    """Compile without the interpreter lock and without reordering of sums, so that every machine gives the same bytes."""
-    return cast(Function, numba.njit(nogil=True, cache=True)(function))
 
 
 @cache

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from psdbatch.simulation.chance import NORMAL_ABOVE, bits, compiled, look_up, poisson, start, tables
+from psdbatch.compiled import compiled
+from psdbatch.simulation.chance import NORMAL_ABOVE, bits, look_up, poisson, start, tables
 from psdbatch.simulation.hits import Hits
 from psdbatch.simulation.scintillator import DECAY_TIMES_NS, LIGHT_FRACTIONS
 from psdbatch.simulation.settings import Simulation

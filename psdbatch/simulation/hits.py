@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from psdbatch.simulation.chance import compiled, start, uniform
+from psdbatch.compiled import compiled
+from psdbatch.simulation.chance import start, uniform
 from psdbatch.simulation.scintillator import energy_quantiles
 from psdbatch.simulation.settings import Simulation
 

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from psdbatch.simulation.chance import bits, compiled, start, uniform
+from psdbatch.compiled import compiled
+from psdbatch.simulation.chance import bits, start, uniform
 
 Array = NDArray[Any]
 

@@ -6,19 +6,17 @@ against each other.  ``docs/training-set.md`` has the speed.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from psdbatch.columns import Flag
+from psdbatch.compiled import compiled
 from psdbatch.config import Alignment, Charge, PileUp, SignalShape
 
 Array = NDArray[Any]
-Function = TypeVar("Function", bound=Callable[..., Any])
 
 NEARLY = 1 / 64
 """ADC units by which an integer sample may miss the threshold; as in the preparation."""
@@ -75,11 +73,6 @@ def _gate(charge: Charge, real: Any) -> tuple[int, Any, int, int, int]:
     kinds: dict[str, int] = {"start": START, "threshold": THRESHOLD, "maximum": MAXIMUM}
     alignment: Alignment = charge
     return kinds[alignment.align], real(alignment.threshold), alignment.offset, charge.long, charge.short
-
-
-def compiled(function: Function) -> Function:
-    """Compile on the first call; other threads run meanwhile, and the machine code is kept."""
-    return cast(Function, numba.njit(nogil=True, cache=True)(function))
 
 
 @compiled

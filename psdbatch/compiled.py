@@ -1,4 +1,4 @@
-"""How the byte kernels of the formats are compiled: without the interpreter lock, kept on disk."""
+"""How kernels are compiled: without the interpreter lock, kept on disk."""
 
 from __future__ import annotations
 
@@ -11,5 +11,8 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def compiled(function: Function) -> Function:
-    """Compile ``function`` on its first call; other threads run while it does, and the machine code is cached."""
+    """Compile ``function`` on its first call; other threads run while it does, and the machine code is kept.
+
+    Sums are not reordered (no ``fastmath``), so every machine gives the same bits.
+    """
     return cast(Function, numba.njit(nogil=True, cache=True)(function))
