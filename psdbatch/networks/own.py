@@ -7,6 +7,7 @@ import importlib.util
 import sys
 import traceback
 from collections.abc import Callable, Mapping
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -37,6 +38,30 @@ def load_function(written: str) -> Callable[..., Any]:
         raise ModelError(f"{place}: '{name}' is no function, but of type {type(function).__name__}")
     checked: Callable[..., Any] = function
     return checked
+
+
+def file_of(written: str) -> Path | None:
+    """The file that holds the function ``written``, found without running it; None if it is not there or has no source."""
+    place = written.rpartition(":")[0]
+    if place.endswith(".py"):
+        return Path(place) if Path(place).is_file() else None
+    found = _specification(place)
+    source = None if found is None or found.origin is None else Path(found.origin)
+    return source if source is not None and source.suffix == ".py" and source.is_file() else None
+
+
+def _specification(name: str) -> ModuleSpec | None:
+    """Where an installed module is.  Python's own search runs the packages that it lies in, which may load TensorFlow."""
+    first, *rest = name.split(".")
+    try:
+        found = importlib.util.find_spec(first)
+    except (ImportError, ValueError):
+        return None
+    for number in range(len(rest)):
+        if found is None or found.submodule_search_locations is None:
+            return None
+        found = PathFinder.find_spec(".".join([first, *rest[: number + 1]]), found.submodule_search_locations)
+    return found
 
 
 def call(function: Callable[..., Any], arguments: Mapping[str, Any], written: str) -> Any:

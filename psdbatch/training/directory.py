@@ -19,8 +19,13 @@ class TrainingDirectory(CoordinatedDirectory):
 
     @property
     def identity(self) -> Path:
-        """What makes this training this one: its configuration and the digest of its set."""
+        """What makes this training this one: its configuration, the digests of its set and of its own network function."""
         return self.path / "training.json"
+
+    @property
+    def function(self) -> Path:
+        """Copy of the file of a user's own network function, for the record."""
+        return self.path / "function.py"
 
     @property
     def set(self) -> Path:

@@ -26,6 +26,7 @@ from psdbatch.networks.collection import build
 from psdbatch.training.directory import TrainingDirectory
 from psdbatch.training.freeze_request import FreezeRequest, FrozenFile
 from psdbatch.training.origin import Origin, origin_of_card, origin_of_training, with_sections
+from psdbatch.training.own_function import check_function
 from psdbatch.training.records import best_checkpoints
 
 UNKNOWN = "unknown"
@@ -63,6 +64,7 @@ def _own_network(directory: TrainingDirectory, weights: Path, origin: Origin) ->
     samples = config.preparation.length if config.preparation.enabled else origin.samples
     if config.network.function is None or samples is None:
         return None
+    check_function(directory, config)
     model = build(config.network, samples, config.set.classes).model
     model.load_weights(weights)
     return keras_network(model)

@@ -16,6 +16,7 @@ from psdbatch.training.directory import TrainingDirectory
 from psdbatch.training.feeding import Batch, Feed, Share, class_weights
 from psdbatch.training.learner import Learner
 from psdbatch.training.measured import batch_size
+from psdbatch.training.own_function import check_function
 from psdbatch.training.records import Records
 from psdbatch.training.restart import RestartState
 from psdbatch.training.talk import Assignment, Ending, Talk
@@ -52,6 +53,7 @@ class Training:
     def __init__(self, assignment: Assignment, together: Together, talk: Talk) -> None:
         self.directory = TrainingDirectory(Path(assignment.directory))
         self.config = read_training(self.directory.config)
+        check_function(self.directory, self.config)  # here too: replicas start again and again
         self.together, self.talk = together, talk
         assert self.config.set.path is not None
         stored = open_set(Path(self.config.set.path))

@@ -13,6 +13,7 @@ from psdbatch.config.training import TrainingConfig, read_training
 from psdbatch.models.card import ModelCard
 from psdbatch.networks.collection import DEFAULT, NETWORKS
 from psdbatch.training.directory import TrainingDirectory
+from psdbatch.training.own_function import recorded_digest
 from psdbatch.training_set.store import open_set
 
 
@@ -57,6 +58,8 @@ def origin_of_training(directory: TrainingDirectory) -> Origin:
         "seed": config.optimisation.seed,
         **_course(directory.history),
     }
+    if function := recorded_digest(directory):
+        provenance["function_sha256"] = function
     stored = Path(config.set.path or directory.set)
     for path in (stored, directory.set):  # the directory may have been moved since
         if path.exists():

@@ -13,6 +13,7 @@ from psdbatch.config.training import TrainingConfig
 from psdbatch.errors import TrainingError
 from psdbatch.golden import software
 from psdbatch.training.directory import TrainingDirectory
+from psdbatch.training.own_function import check_function, function_file
 
 MAY_CHANGE = {
     "training": True,
@@ -48,6 +49,7 @@ def check_directory(directory: TrainingDirectory, config: TrainingConfig) -> Non
             + "\n".join(found[:LISTED])
             + more
         )
+    check_function(directory, config)
 
 
 def write_directory(directory: TrainingDirectory, config: TrainingConfig, digest: str) -> None:
@@ -75,7 +77,10 @@ def write_directory(directory: TrainingDirectory, config: TrainingConfig, digest
     files.replace_durably(directory.config, content)
     files.replace_durably(directory.software, json.dumps(software.software()).encode())
     if held is None:
-        identity = {"config": _meaning(config), "set": digest}
+        own = function_file(config)
+        if own is not None:
+            files.replace_durably(directory.function, own.content)
+        identity = {"config": _meaning(config), "set": digest, "function": own.digest if own else None}
         files.replace_durably(directory.identity, json.dumps(identity, indent=1).encode())
 
 

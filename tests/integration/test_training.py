@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from psdbatch.errors import TrainingError
+from psdbatch.training.freeze import freeze_training
 from psdbatch.training.restart import position
 from tests.campaigns import kill_group, start
 from tests.farms import end, farm, journal, slurm_group, wait
@@ -292,6 +294,10 @@ def test_a_batch_that_does_not_fit_into_memory_is_halved(signals: Path, tmp_path
     assert json.loads((training / "batch.json").read_text())["batch"] == 16
     assert len(history(training)) == 1
     assert (training / "model.pb").exists()  # with a layer that only the user's function knows
+    (tmp_path / "big.py").write_text(BIG.replace("> 16", "> 8"))
+    with pytest.raises(TrainingError, match=r"big\.py: the file of 'network\.function' has changed"):
+        freeze_training(training, tmp_path / "again.pb")
+    assert not (tmp_path / "again.pb").exists()
 
 
 @pytest.mark.long
