@@ -133,5 +133,5 @@ def test_moments_are_those_of_the_ratios() -> None:
 )
 def test_a_damaged_text_is_refused(spoil: Any) -> None:
     text = Tally.of(columns_of([(1, 2, 0, 0, 10.0, 50.0, 40.0, 0.1)]), 2).encode()
-    with pytest.raises(ValueError, match="damaged|form|buffer|padding|base64|classes"):
+    with pytest.raises(ValueError, match=r"damaged|form|buffer|padding|base64"):
         Tally.decode(spoil(text))
