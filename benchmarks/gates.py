@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.tune_simulation import charges
+from psdbatch.columns import charge_ratio
 from psdbatch.config import Charge
 from psdbatch.evaluation.charge_comparison import best_cut
-from psdbatch.monitor.figure_of_merit import charge_ratio
 from psdbatch.monitor.shares import Share, share
 from psdbatch.training_set.store import Part, open_set
 

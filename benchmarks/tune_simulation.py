@@ -23,8 +23,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from psdbatch.columns import charge_ratio
 from psdbatch.config import Charge
-from psdbatch.monitor.figure_of_merit import FigureOfMerit, Gates, charge_ratio, figures_of_merit
+from psdbatch.monitor.figure_of_merit import FigureOfMerit, Gates, figures_of_merit
 from psdbatch.simulation.generate import generate
 from psdbatch.simulation.settings import Simulation
 

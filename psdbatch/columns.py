@@ -12,7 +12,7 @@ from enum import IntFlag
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 
 class Flag(IntFlag):
@@ -129,6 +129,12 @@ CHARGE_SHORT = scalar(
     "sum of the samples above the baseline in the short gate",
     "ADC units x samples",
 )
+RESIDUAL = scalar(
+    "residual",
+    "float32",
+    "root mean square of the quality monitor's reconstruction minus the prepared signal",
+    "amplitudes",
+)
 FLAGS = scalar(
     "flags",
     "uint16",
@@ -138,3 +144,13 @@ FLAGS = scalar(
 )
 SHAPE = (AMPLITUDE, CHARGE_LONG, CHARGE_SHORT)
 """The classical quantities, so that every plot can be made without the raw data."""
+
+CHARGE_RATIO = scalar("charge_ratio", "float64", "share of the charge behind the short gate: (long - short) / long")
+"""Not stored: it follows from the charges."""
+
+
+def charge_ratio(charge_long: ArrayLike, charge_short: ArrayLike) -> NDArray[Any]:
+    """``(long - short) / long``: the share of the charge behind the short gate; NaN where the long charge is not positive."""
+    long, short = np.asarray(charge_long, np.float64), np.asarray(charge_short, np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(np.where(long > 0, (long - short) / long, np.nan))

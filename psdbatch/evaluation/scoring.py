@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from psdbatch.columns import charge_ratio
 from psdbatch.config import ModelSource, PileUp, Preparation
 from psdbatch.errors import ModelError, PsdbatchError, TrainingSetError
 from psdbatch.evaluation.errors import EvaluationError
@@ -24,7 +25,6 @@ from psdbatch.evaluation.evaluation import Scored
 from psdbatch.models.card import ModelCard
 from psdbatch.models.engine_settings import EngineSettings
 from psdbatch.models.facts import ModelFacts
-from psdbatch.monitor.figure_of_merit import charge_ratio
 from psdbatch.training_set.facts import SetFacts
 from psdbatch.training_set.store import Part, open_set
 

@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -92,13 +91,6 @@ class FigureOfMerit:
         shift = sum(peak.sigma**2 / peak.signals for peak in peaks)
         width = sum(peak.fwhm**2 / (2 * peak.signals) for peak in peaks)
         return math.hypot(math.sqrt(shift) / widths, self.value * math.sqrt(width) / widths)
-
-
-def charge_ratio(charge_long: ArrayLike, charge_short: ArrayLike) -> NDArray[Any]:
-    """``(long - short) / long``: the share of the charge behind the short gate; NaN where the long charge is not positive."""
-    long, short = np.asarray(charge_long, np.float64), np.asarray(charge_short, np.float64)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray(np.where(long > 0, (long - short) / long, np.nan))
 
 
 def figure_of_merit(

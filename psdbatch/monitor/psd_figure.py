@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from psdbatch.columns import charge_ratio
 from psdbatch.errors import CampaignError
-from psdbatch.monitor.figure_of_merit import charge_ratio
 from psdbatch.monitor.plots import psd_plot
 from psdbatch.results.reading import open_results
 

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from psdbatch.columns import charge_ratio
 from psdbatch.config import Charge, PileUp, Preparation, SignalShape
 from psdbatch.evaluation.classification import evidence
 from psdbatch.evaluation.resampling import resampled, width_at_half
 from psdbatch.evaluation.roc import roc
-from psdbatch.monitor.figure_of_merit import charge_ratio
 from psdbatch.simulation.generate import generate
 from psdbatch.simulation.settings import Simulation
 from tests.preparation_reference import prepare

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from psdbatch.monitor.figure_of_merit import charge_ratio
+from psdbatch.columns import charge_ratio
 from psdbatch.simulation.generate import TRUTH_COLUMNS, Truth, generate
 from psdbatch.simulation.settings import Simulation
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from psdbatch.columns import charge_ratio
 from psdbatch.errors import ConfigurationError
 from psdbatch.monitor.figure_of_merit import (
     FWHM_PER_SIGMA,
     FigureOfMeritError,
     Gates,
-    charge_ratio,
     figure_of_merit,
     figures_of_merit,
 )

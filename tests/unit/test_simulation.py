@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from psdbatch.acquisition.format import AcquisitionFormat, SignalWriter, WriterSettings
 from psdbatch.acquisition.index import index_file, open_signals
 from psdbatch.acquisition.signals import Signals
+from psdbatch.columns import charge_ratio
 from psdbatch.config import validated
 from psdbatch.errors import ConfigurationError
-from psdbatch.monitor.figure_of_merit import charge_ratio, figures_of_merit
+from psdbatch.monitor.figure_of_merit import figures_of_merit
 from psdbatch.simulation import files
 from psdbatch.simulation.digitiser import response
 from psdbatch.simulation.files import load_truth, simulate, simulate_run, truth_path
