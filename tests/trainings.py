@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,16 @@ import tomli_w
 from numpy.typing import NDArray
 
 from psdbatch.config import Charge, PileUp, SignalShape
+from psdbatch.config.training import read_training
 from psdbatch.results.store import Layout
+from psdbatch.training.directory import TrainingDirectory
+from psdbatch.training.prepare import write_directory
+from psdbatch.training.records import newest_round
+from psdbatch.training.talk import Assignment
 from psdbatch.training_set.columns import set_columns
 from psdbatch.training_set.facts import SetFacts
 from psdbatch.training_set.quantities import measure
+from psdbatch.training_set.store import open_set
 from psdbatch.training_set.writing import SetWriter
 from tests.campaigns import command
 
@@ -106,3 +113,21 @@ def summary(training: Path) -> dict[str, Any]:
     """How the training ended."""
     found: dict[str, Any] = json.loads((training / "summary.json").read_text())
     return found
+
+
+def run_replica(config_path: Path) -> list[dict[str, Any]]:
+    """Run the one replica of a training in a process of its own, without coordinator and worker; what it said."""
+    config = read_training(config_path)
+    assert config.set.path is not None
+    directory = TrainingDirectory(Path(config.training))
+    write_directory(directory, config, open_set(Path(config.set.path)).facts.digest)
+    number = newest_round(directory) + 1
+    (directory.rounds / f"{number:06d}.json").touch()
+    assignment = Assignment(str(directory.path), number, 0, ("localhost:1",), 1, 10**8)
+    program = [sys.executable, "-m", "psdbatch.training.replica"]
+    with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(assignment.line() + "\n")
+        process.stdin.flush()
+        return [json.loads(line) for line in process.stdout]

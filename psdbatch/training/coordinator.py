@@ -21,13 +21,12 @@ from psdbatch.config.training import TrainingConfig
 from psdbatch.coordination.lock import hold
 from psdbatch.coordination.sheet import job_sheet
 from psdbatch.errors import TrainingError
-from psdbatch.training.course import Course
 from psdbatch.training.directory import TrainingDirectory
 from psdbatch.training.finish import conclude
 from psdbatch.training.measured import BatchSize
 from psdbatch.training.prepare import check_directory, write_directory
 from psdbatch.training.progress import TrainingProgress
-from psdbatch.training.restart import RestartState, position
+from psdbatch.training.restart import position, recorded_course
 from psdbatch.training.rounds import LOOK, Result, Round, Workplace, describe, workplaces
 from psdbatch.training.talk import Ending
 from psdbatch.training.task import EVENTS
@@ -140,10 +139,9 @@ def _finished(directory: TrainingDirectory, config: TrainingConfig) -> Summary |
 
 def _is_over(directory: TrainingDirectory, config: TrainingConfig) -> bool:
     """Whether the last epoch was done by an earlier start, which was stopped before its end."""
-    state = RestartState.read(directory.restart)
-    if state is None:
+    course = recorded_course(directory.restart)
+    if course is None:
         return False
-    course = Course(**state.course)
     course.judge(config.optimisation)
     return bool(course.stopped)
 
@@ -233,13 +231,14 @@ class Rounds:
 
     def _advice(self) -> str:
         settings = self.config.optimisation
-        state = RestartState.read(self.directory.restart)
-        epochs = state.epoch if state else 0
-        best = Course(**state.course).best_epoch if state else 0
+        epochs, done = position(self.directory.restart)
+        course = recorded_course(self.directory.restart)
+        best = course.best_epoch if course else 0
         kept = f"The best network so far, of epoch {best}, is in {self.directory.checkpoints}. " if best else ""
         weights = ", class_weights = 'none' (a rare class counts very much)" if settings.class_weights != "none" else ""
         return (
-            f"{epochs} epochs are complete. {kept}Try, in another directory, a smaller learning rate ({settings.learning_rate / 10:g})"
+            f"{epochs} epochs are complete, and the restart state is the last finite one, of epoch {epochs + 1}, signal {done:,}. "
+            f"{kept}Try, in another directory, a smaller learning rate ({settings.learning_rate / 10:g})"
             f"{weights}, preparation.normalise = 'amplitude', or look for signals of a source that are not finite or of no height"
         )
 
@@ -286,9 +285,8 @@ def training_sheet(
 
 
 def _summarise(directory: TrainingDirectory, config: TrainingConfig, rounds: int, seconds: float) -> Summary:
-    state = RestartState.read(directory.restart)
-    assert state is not None
-    course = Course(**state.course)
+    course = recorded_course(directory.restart)
+    assert course is not None
     course.judge(config.optimisation)
     return Summary(
         training=str(directory.path),

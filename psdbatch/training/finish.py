@@ -9,7 +9,7 @@ from psdbatch.evaluation.evaluating import evaluate_model
 from psdbatch.training.directory import TrainingDirectory
 from psdbatch.training.freeze_request import FreezeRequest, freeze_in_subprocess
 from psdbatch.training.progress import TrainingProgress
-from psdbatch.training.records import best_checkpoints
+from psdbatch.training.records import best_checkpoint
 from psdbatch.training_set.store import StoredSet
 
 
@@ -25,10 +25,10 @@ def conclude(
     PsdbatchError
         The network cannot be frozen; ``model.keras`` is there.
     """
-    kept = best_checkpoints(directory.checkpoints)
-    if not kept:
-        raise TrainingError(f"{directory.checkpoints}: holds no network; was it removed by hand?")
-    files.replace_durably(directory.model, kept[-1].read_bytes())
+    best = best_checkpoint(directory)
+    if best is None:
+        raise TrainingError(f"{directory.checkpoints}: does not hold the best network; was it removed by hand?")
+    files.replace_durably(directory.model, best.read_bytes())
     progress.note(f"best network: {directory.model}")
     frozen = freeze_in_subprocess(FreezeRequest(source=str(directory.path), target=str(directory.frozen)))
     progress.note(f"frozen with its preparation: {frozen.path}")

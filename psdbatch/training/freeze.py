@@ -27,7 +27,7 @@ from psdbatch.training.directory import TrainingDirectory
 from psdbatch.training.freeze_request import FreezeRequest, FrozenFile
 from psdbatch.training.origin import Origin, origin_of_card, origin_of_training, with_sections
 from psdbatch.training.own_function import check_function
-from psdbatch.training.records import best_checkpoints
+from psdbatch.training.records import best_checkpoint
 
 UNKNOWN = "unknown"
 """Task of a network of which nobody says what it is for."""
@@ -46,8 +46,7 @@ def freeze(request: FreezeRequest) -> FrozenFile:
     directory = TrainingDirectory(source)
     trained = source.is_dir() and directory.config.exists()
     if trained:
-        kept = best_checkpoints(directory.checkpoints)
-        source = kept[-1] if kept else directory.model
+        source = best_checkpoint(directory) or directory.model
         if not source.exists():
             raise ModelError(f"{directory.path}: this training has no network yet; let it finish an epoch first")
     origin = origin_of_training(directory) if trained else _origin_of_file(source)

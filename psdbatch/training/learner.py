@@ -118,6 +118,15 @@ class Learner:
             self.sums.numpy(),
         )
 
+    def is_finite(self) -> bool:
+        """Whether there is neither NaN nor infinity in what would be kept."""
+        weights, optimiser, _ = self.values()
+        return all(
+            bool(np.isfinite(value).all())
+            for value in (*weights, *optimiser)
+            if np.issubdtype(value.dtype, np.floating)
+        )
+
     def restore(self, weights: Sequence[Any], optimiser: Sequence[Any], sums: Any) -> None:
         """Take values that :meth:`values` gave."""
         for variables, values in ((self._model_variables(), weights), (self.optimiser.variables, optimiser)):

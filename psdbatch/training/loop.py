@@ -115,7 +115,7 @@ class Training:
             self._before = facts["seconds"]
             self.course.judge(self.config.optimisation)
         elif self.together.chief:
-            self.records.checkpoint(self._state())  # so that every later round begins with the same network
+            self.records.begin(self._state())
 
     def _state(self) -> RestartState:
         weights, optimiser, sums = self.learner.values()
@@ -139,6 +139,7 @@ class Training:
             if stop or since == self.config.optimisation.checkpoint_steps or self.done == size:
                 while pending:
                     stop |= self._settle(*pending.popleft())
+                self._check_weights()
                 if self.done < size:
                     self.records.checkpoint(self._state())
                     self.talk.say("checkpoint", epoch=self._epoch, done=self.done)
@@ -155,6 +156,12 @@ class Training:
             step = batch.first // self.batch + 1
             raise Diverged(f"the loss became NaN or infinite in epoch {self._epoch}, step {step}")
         return bool(stops)
+
+    def _check_weights(self) -> None:
+        """Finite losses may leave weights that are not, which only the next step's loss would show: too late for a checkpoint."""
+        if not self.learner.is_finite():
+            step = -(-self.done // self.batch)
+            raise Diverged(f"the network's weights became NaN or infinite in epoch {self._epoch}, by step {step}")
 
     def _tell(self) -> None:
         now = time.monotonic()

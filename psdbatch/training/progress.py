@@ -50,7 +50,7 @@ class TrainingProgress:
         elapsed, used = now - self._began, done - self._began_at[1]
         pace = f", {quantity(used / elapsed, 'signals/s')}" if elapsed > 1 and used else ""
         state = f"loss {loss:.4g}{pace}"
-        if self.console.is_terminal:
+        if self.console.is_interactive:
             self._bar.update(self._task, total=signals, completed=done, epoch=epoch, state=state)
         elif now - self._last_line > LINE_EVERY:
             self._last_line = now
@@ -66,13 +66,13 @@ class TrainingProgress:
 
     def note(self, message: str) -> None:
         """Something that the user should read."""
-        self.console.print(message, highlight=False, markup=False)
+        self.console.print(message, highlight=False, markup=False, soft_wrap=True)
 
     def __enter__(self) -> Self:
-        if self.console.is_terminal:
+        if self.console.is_interactive:
             self._bar.start()
         return self
 
     def __exit__(self, *exc: object) -> None:
-        if self.console.is_terminal:
+        if self.console.is_interactive:
             self._bar.stop()

@@ -13,7 +13,7 @@ from psdbatch.campaign import files
 from psdbatch.errors import TrainingError
 from psdbatch.training.course import Course
 from psdbatch.training.directory import TrainingDirectory
-from psdbatch.training.restart import RestartState
+from psdbatch.training.restart import RestartState, recorded_course
 
 if TYPE_CHECKING:
     from psdbatch.training.board import Board
@@ -40,6 +40,18 @@ class Records:
 
     def __init__(self, directory: TrainingDirectory, round_: int, board: Board | None) -> None:
         self.directory, self._round, self._board = directory, round_, board
+
+    def begin(self, state: RestartState) -> None:
+        """Write the first restart state of all, so that every later round begins with the same network.
+
+        Networks and history of a training whose state was removed are no part of this one.
+        """
+        if self._board is None:
+            return
+        self._check_round()
+        for stale in [*self.directory.checkpoints.glob("*.keras"), self.directory.history]:
+            files.remove_file(stale)
+        state.write(self.directory.restart)
 
     def checkpoint(self, state: RestartState) -> None:
         """Replace the restart state."""
@@ -68,7 +80,7 @@ class Records:
         files.sync_file(partial)
         files.rename(partial, path)
         files.sync_directory(folder)
-        for old in best_checkpoints(folder)[:-KEPT]:
+        for old in checkpoints(folder)[:-KEPT]:
             files.remove_file(old)
 
     def _check_round(self) -> None:
@@ -82,8 +94,21 @@ def checkpoint_name(epoch: int, loss: float) -> str:
     return f"epoch-{epoch:03d}-loss-{loss:.4f}.keras"
 
 
-def best_checkpoints(folder: Path) -> list[Path]:
-    """Networks kept in ``folder``, in the order of their epochs; the last one is the best."""
+def best_checkpoint(directory: TrainingDirectory) -> Path | None:
+    """The best network so far, by the recorded course; None if there is none, or if it was removed.
+
+    A crash may leave a network of an epoch that was done again.  Where the restart state was removed, the newest is the best.
+    """
+    course = recorded_course(directory.restart)
+    if course is None:
+        kept = checkpoints(directory.checkpoints)
+        return kept[-1] if kept else None
+    path = directory.checkpoints / checkpoint_name(course.best_epoch, course.best_loss)
+    return path if path.exists() else None
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """Networks kept in ``folder``, in the order of their epochs."""
     found = ((_CHECKPOINT.fullmatch(path.name), path) for path in folder.glob("epoch-*.keras"))
     return [path for _, path in sorted((int(match.group(1)), path) for match, path in found if match)]
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from psdbatch.campaign import files
 from psdbatch.errors import TrainingError
+from psdbatch.training.course import Course
 
 Arrays = Sequence[NDArray[Any]]
 
@@ -91,11 +92,19 @@ class RestartState:
 
 def position(path: Path) -> tuple[int, int]:
     """Complete epochs and used signals of the next one, of the state on disk; (0, 0) without one."""
+    facts = _facts(path)
+    return (0, 0) if facts is None else (int(facts["epoch"]), int(facts["done"]))
+
+
+def recorded_course(path: Path) -> Course | None:
+    """How the training has gone, by the state on disk; None without one."""
+    facts = _facts(path)
+    return None if facts is None else Course(**facts["course"])
+
+
+def _facts(path: Path) -> dict[str, Any] | None:
     stored = _read(path, ("facts",))
-    if stored is None:
-        return 0, 0
-    facts = json.loads(stored["facts"].tobytes())
-    return int(facts["epoch"]), int(facts["done"])
+    return None if stored is None else json.loads(stored["facts"].tobytes())
 
 
 def _text(facts: dict[str, Any]) -> NDArray[np.uint8]:
@@ -110,5 +119,6 @@ def _read(path: Path, names: Sequence[str] | None = None) -> dict[str, NDArray[A
         return None
     except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise TrainingError(
-            f"{path}: the restart state is damaged ({error}); remove the file to begin the training again"
+            f"{path}: the restart state is damaged ({error}); remove the file to begin the training again, without the networks "
+            "that were kept so far"
         ) from error

@@ -244,16 +244,48 @@ def test_an_interrupted_training_goes_on_with_another_number_of_replicas(
     assert close(training, uninterrupted), (losses(training), losses(uninterrupted))
 
 
-def test_a_diverging_training_stops_with_its_last_good_network(signals: Path, tmp_path: Path) -> None:
-    config = write_training(tmp_path / "training.toml", signals, optimisation={"learning_rate": 1e30, "momentum": 0.0})
+POISONED = '''
+import tensorflow as tf
+
+
+class Poison(tf.keras.layers.Layer):
+    """Answers NaN from the 41st training step on."""
+
+    def build(self, shape):
+        self.steps = self.add_weight(shape=(), initializer="zeros", trainable=False, name="steps")
+
+    def call(self, signal, training=False):
+        if not training:
+            return signal
+        self.steps.assign_add(1.0)
+        return signal + tf.where(self.steps > 40, float("nan"), 0.0)
+
+
+def poisoned(samples, classes):
+    signal = tf.keras.Input((samples,))
+    return tf.keras.Model(signal, tf.keras.layers.Dense(classes, activation="softmax")(Poison()(signal)))
+'''
+
+
+def test_a_training_that_diverges_after_good_epochs_keeps_the_best_network(signals: Path, tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(POISONED)
+    config = write_training(
+        tmp_path / "training.toml",
+        signals,
+        network={"function": "own.py:poisoned"},
+        optimisation={"momentum": 0.0, "checkpoint_steps": 5},
+    )
     said = train(config, code=1)
-    assert "the loss became NaN or infinite in epoch 1, step" in said
-    assert "a smaller learning rate (1e+29)" in said
     training = tmp_path / "training"
-    with np.load(training / "checkpoints" / "resume" / "state.npz") as state:
-        weights = [state[name] for name in state.files if name.startswith("weights")]
-    assert all(np.isfinite(array).all() for array in weights)
+    best = min(history(training), key=lambda row: row["val_loss"])
+    assert len(history(training)) == 2  # of 16 steps each
+    assert "the loss became NaN or infinite in epoch 3, step 9" in said
+    assert "2 epochs are complete, and the restart state is the last finite one, of epoch 3, signal 320" in said
+    assert f"The best network so far, of epoch {best['epoch']:.0f}, is in {training}/checkpoints" in said
+    assert "a smaller learning rate (0.01)" in said
     assert not (training / "model.keras").exists()
+    frozen = freeze_training(training, tmp_path / "best.pb")
+    assert frozen.card.training["best_epoch"] == best["epoch"]
 
 
 BIG = '''

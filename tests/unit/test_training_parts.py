@@ -18,7 +18,7 @@ from psdbatch.training.feeding import Batch, Feed, Share, class_weights
 from psdbatch.training.measured import BatchSize, candidates, choose
 from psdbatch.training.order import Order
 from psdbatch.training.prepare import check_directory, write_directory
-from psdbatch.training.records import best_checkpoints, checkpoint_name, history_table, newest_round
+from psdbatch.training.records import best_checkpoint, checkpoint_name, checkpoints, history_table, newest_round
 from psdbatch.training.restart import RestartState, position
 from psdbatch.training.talk import Assignment
 from psdbatch.training_set.store import Part, open_set
@@ -257,12 +257,27 @@ def test_a_batch_that_does_not_fit_is_halved(tmp_path: Path) -> None:
     assert BatchSize.read(tmp_path / "none.json") == BatchSize()
 
 
-def test_the_best_networks_are_found_by_their_epoch(tmp_path: Path) -> None:
+def test_networks_are_listed_by_their_epoch(tmp_path: Path) -> None:
     for epoch, loss in ((9, 0.5), (10, 0.25), (100, 0.125)):
         (tmp_path / checkpoint_name(epoch, loss)).touch()
     (tmp_path / ".partial-1.keras").touch()
-    names = [path.name for path in best_checkpoints(tmp_path)]
+    names = [path.name for path in checkpoints(tmp_path)]
     assert names == ["epoch-009-loss-0.5000.keras", "epoch-010-loss-0.2500.keras", "epoch-100-loss-0.1250.keras"]
+
+
+def test_the_best_network_is_that_of_the_recorded_course_not_the_newest_file(tmp_path: Path) -> None:
+    directory = TrainingDirectory(tmp_path)
+    directory.restart.parent.mkdir(parents=True)
+    assert best_checkpoint(directory) is None
+    stale = directory.checkpoints / checkpoint_name(50, 0.01)
+    stale.touch()
+    assert best_checkpoint(directory) == stale  # nothing has begun anew
+    course = course_of([1.0, 0.5, 0.6])
+    RestartState(3, 0, [], [], np.zeros(3), course.facts()).write(directory.restart)
+    assert best_checkpoint(directory) is None
+    best = directory.checkpoints / checkpoint_name(2, 0.5)
+    best.touch()
+    assert best_checkpoint(directory) == best
 
 
 def test_the_history_is_a_table_with_a_header() -> None:
