@@ -10,6 +10,7 @@ from typing import Any
 from distributed import Nanny
 
 from psdbatch.cluster.events import DEATHS
+from psdbatch.cluster.memory import SHARE
 from psdbatch.cluster.watchdog import EXIT_TIME_LIMIT, death_note
 
 
@@ -27,6 +28,8 @@ class ReportingNanny(Nanny):  # type: ignore[misc]
         self._notes = Path(notes) if notes else None
         self._pid: int | None = None
         self._kills = 0
+        if limit := getattr(self.memory_manager, "memory_limit", None):
+            self.env[SHARE] = f"{limit}/{self.nthreads}"
 
     async def instantiate(self) -> Any:
         """Start the worker process and remember its id, which is gone when it dies."""

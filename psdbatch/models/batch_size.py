@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 import os
 import tempfile
 import time
@@ -17,7 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from psdbatch.errors import OutOfMemoryError
+from psdbatch.models import process_memory
 from psdbatch.models.engine_settings import EngineSettings
+from psdbatch.models.process_memory import Share
 
 if TYPE_CHECKING:
     from psdbatch.models.engine import Engine
@@ -39,19 +42,21 @@ PATIENCE = 2
 Make = Callable[[EngineSettings, int], "Engine"]
 
 
-def remembered_batch(settings: EngineSettings, device: str, directory: Path) -> int:
+def remembered_batch(settings: EngineSettings, device: str, directory: Path, share: Share | None = None) -> int:
     """The batch size measured for this model, preparation and device, by this or another process.
 
     Parameters
     ----------
     directory
         Where measured batch sizes are kept.  The first process that writes its result wins, so that all agree.
+    share
+        As in :func:`measure_batches`.
     """
-    path = directory / f"batch-{_question(settings, device)}.json"
+    path = directory / f"batch-{_question(settings, device, share)}.json"
     known = _read(path)
     if known is not None:
         return known
-    paces = measure_batches(settings)
+    paces = measure_batches(settings, share=share)
     record = {
         "device": device,
         "batch": choose(paces),
@@ -75,8 +80,13 @@ def choose(paces: Mapping[int, float]) -> int:
     return max(size for size, pace in paces.items() if pace >= GOOD_ENOUGH * best)
 
 
-def measure_batches(settings: EngineSettings, make: Make | None = None, seconds: float = SECONDS) -> dict[int, float]:
+def measure_batches(
+    settings: EngineSettings, make: Make | None = None, seconds: float = SECONDS, share: Share | None = None
+) -> dict[int, float]:
     """Signals per second of batch sizes around the best one.
+
+    A device without room says so and goes on; a worker process that takes more than its share is ended.  So a size is
+    tried only if twice the memory that half of it took fits, and counts only if it fitted itself.
 
     Parameters
     ----------
@@ -84,6 +94,8 @@ def measure_batches(settings: EngineSettings, make: Make | None = None, seconds:
         Makes the engine for a batch size; default: the one of TensorFlow.
     seconds
         Time given to each size.
+    share
+        The process's memory; None: without a limit.
 
     Raises
     ------
@@ -91,13 +103,22 @@ def measure_batches(settings: EngineSettings, make: Make | None = None, seconds:
         Not even a single signal fits.
     """
     paces: dict[int, float] = {}
+    room = math.inf if share is None else share.room()
+    taken: float = 0
     slower, size = 0, FIRST
-    while size <= LARGEST and slower < PATIENCE and _measure(paces, settings, size, make, seconds):
+    while size <= LARGEST and slower < PATIENCE and 2 * taken <= room:
+        taken = _measure(paces, settings, size, make, seconds)
+        if taken > room:
+            paces.pop(size, None)
+        if size not in paces:
+            break
         slower = 0 if paces[size] >= max(paces.values()) else slower + 1
         size *= 2
     for size in _downwards(FIRST // 2):
-        fits = _measure(paces, settings, size, make, seconds)
-        if fits and (size <= SMALLEST or paces[size] < GOOD_ENOUGH * max(paces.values())):
+        taken = _measure(paces, settings, size, make, seconds)
+        if taken > room and size > SMALLEST:
+            paces.pop(size, None)
+        elif size in paces and (size <= SMALLEST or paces[size] < GOOD_ENOUGH * max(paces.values())):
             break
     if not paces:
         raise OutOfMemoryError(f"{settings.facts.source}: not even one signal fits into the device's memory")
@@ -110,8 +131,8 @@ def _downwards(size: int) -> Iterator[int]:
         size //= 2
 
 
-def _measure(paces: dict[int, float], settings: EngineSettings, size: int, make: Make | None, seconds: float) -> bool:
-    """Add the pace of one size; False if it does not fit."""
+def _measure(paces: dict[int, float], settings: EngineSettings, size: int, make: Make | None, seconds: float) -> float:
+    """Add the pace of one size; the memory that it took (bytes), infinite if the device has no room for it."""
     from psdbatch.models.engine import Engine, aligned
 
     raw = aligned(size, settings.samples, settings.sample_dtype)
@@ -119,15 +140,17 @@ def _measure(paces: dict[int, float], settings: EngineSettings, size: int, make:
     best, end = 0.0, 0.0
     try:
         engine = (make or Engine)(settings, size)
+        process_memory.forget_peak()
+        before = process_memory.resident()
         while not best or time.perf_counter() < end:
             started = time.perf_counter()
             end = end or started + seconds
             engine.run(raw)["amplitude"].numpy()  # a device answers later than it returns
             best = max(best, size / (time.perf_counter() - started))
     except OutOfMemoryError:
-        return False
+        return math.inf
     paces[size] = best
-    return True
+    return max(0, process_memory.peak() - before)
 
 
 def _noise(settings: EngineSettings, size: int) -> NDArray[Any]:
@@ -136,13 +159,16 @@ def _noise(settings: EngineSettings, size: int) -> NDArray[Any]:
     return np.random.default_rng(0).integers(0, high, (size, settings.samples))
 
 
-def _question(settings: EngineSettings, device: str) -> str:
+def _question(settings: EngineSettings, device: str, share: Share | None) -> str:
     """Digest of what the pace depends on."""
     from psdbatch.models.quiet import tf
 
     facts = replace(settings.facts, path="", source="", source_digest="")
     asked = replace(settings, facts=facts, source=settings.source.model_copy(update={"path": ""}))
-    return hashlib.sha256(f"{device} {tf.__version__} {asked!r}".encode()).hexdigest()[:16]
+    if settings.quality is not None:
+        watching = replace(settings.quality.facts, path="", source="", source_digest="")
+        asked = replace(asked, quality=replace(settings.quality, facts=watching))
+    return hashlib.sha256(f"{device} {tf.__version__} {share} {asked!r}".encode()).hexdigest()[:16]
 
 
 def _read(path: Path) -> int | None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from psdbatch.errors import OutOfMemoryError
 from psdbatch.models.batch_size import remembered_batch
 from psdbatch.models.engine_settings import EngineSettings
+from psdbatch.models.process_memory import Share
 
 if TYPE_CHECKING:
     from psdbatch.models.engine import Engine
@@ -30,8 +31,8 @@ class BatchedEngine:
     ----------
     batch
         Signals that a call takes; stays the same when the device gets smaller batches.
-    required
-        Samples that a signal must have for an answer.
+    required, residual_required
+        Samples that a signal must have for an answer, and for a residual (0 without a quality monitor).
     device
         Name of the device.
     """
@@ -39,6 +40,7 @@ class BatchedEngine:
     def __init__(self, settings: EngineSettings, batch: int, device: str = "") -> None:
         self.batch = batch
         self.required = settings.required
+        self.residual_required = settings.quality.required if settings.quality is not None else 0
         self.device = device
         self._settings = settings
         self._lock = threading.Lock()
@@ -102,7 +104,9 @@ _engines: dict[str, BatchedEngine] = {}
 _engines_lock = threading.Lock()
 
 
-def engine_for(settings: EngineSettings, batch: int | Literal["auto"], directory: Path) -> BatchedEngine:
+def engine_for(
+    settings: EngineSettings, batch: int | Literal["auto"], directory: Path, share: Share | None = None
+) -> BatchedEngine:
     """The process's engine for ``settings``, made on the first call.
 
     Parameters
@@ -111,6 +115,8 @@ def engine_for(settings: EngineSettings, batch: int | Literal["auto"], directory
         Signals in a call, or ``"auto"``: measured on the device, once per campaign and kind of device.
     directory
         Where measured batch sizes are kept; processes that measure at the same time agree on the first one written.
+    share
+        The process's memory, which a measured batch must fit into; None: without a limit.
 
     Raises
     ------
@@ -120,15 +126,17 @@ def engine_for(settings: EngineSettings, batch: int | Literal["auto"], directory
     key = f"{batch} {directory} {settings!r}"
     with _engines_lock:
         if key not in _engines:
-            _engines[key] = _make(settings, batch, directory)
+            _engines[key] = _make(settings, batch, directory, share)
         return _engines[key]
 
 
-def _make(settings: EngineSettings, batch: int | Literal["auto"], directory: Path) -> BatchedEngine:
+def _make(
+    settings: EngineSettings, batch: int | Literal["auto"], directory: Path, share: Share | None
+) -> BatchedEngine:
     from psdbatch.models.engine import configure_tensorflow, device_name
 
     configure_tensorflow(len(os.sched_getaffinity(0)))
     device = device_name()
     if batch == "auto":
-        batch = remembered_batch(settings, device, directory)
+        batch = remembered_batch(settings, device, directory, share)
     return BatchedEngine(settings, batch, device)

@@ -7,12 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from psdbatch.campaign.model import CampaignModels
 from psdbatch.campaign.schema import SignalKind, engine_settings
+from psdbatch.cluster.memory import worker_share
 from psdbatch.cluster.names import GROUP
 from psdbatch.config import CampaignConfig, WorkerGroup
 from psdbatch.errors import CampaignError
 from psdbatch.models.batching import BatchedEngine, engine_for
-from psdbatch.models.facts import ModelFacts
 from psdbatch.wording import nearest
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def worker_group(config: CampaignConfig) -> WorkerGroup | None:
 
 
 def group_settings(
-    config: CampaignConfig, facts: ModelFacts, kind: SignalKind, group: WorkerGroup | None
+    config: CampaignConfig, facts: CampaignModels, kind: SignalKind, group: WorkerGroup | None
 ) -> EngineSettings:
     """Everything that the group's engine for signals of a kind depends on, the batch size apart."""
     settings = engine_settings(config, facts, kind)
@@ -50,14 +51,14 @@ def group_settings(
 
 
 def engine_of(
-    config: CampaignConfig, facts: ModelFacts, kind: SignalKind, group: WorkerGroup | None, tuning: Path
+    config: CampaignConfig, facts: CampaignModels, kind: SignalKind, group: WorkerGroup | None, tuning: Path
 ) -> BatchedEngine:
     """The process's engine for signals of a kind, made on the first call.
 
     Parameters
     ----------
     config, facts
-        Campaign and model.
+        Campaign and models.
     kind
         Raw signals: samples and dtype.
     group
@@ -74,4 +75,4 @@ def engine_of(
     if group is not None:
         tuning = tuning / group.name
         batch = batch if group.batch is None else group.batch
-    return engine_for(group_settings(config, facts, kind, group), batch, tuning)
+    return engine_for(group_settings(config, facts, kind, group), batch, tuning, worker_share())

@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 
 from psdbatch.errors import ModelError, OutOfMemoryError
-from psdbatch.models import batch_size, batching
+from psdbatch.models import batch_size, batching, process_memory
 from psdbatch.models.batch_size import choose, measure_batches, remembered_batch
 from psdbatch.models.batching import BatchedEngine, engine_for
 from psdbatch.models.engine_settings import EngineSettings
+from psdbatch.models.process_memory import Share
 from tests.frozen_models import engine_settings, pulses, softmax
 
 Array = np.ndarray[Any, Any]
@@ -90,6 +91,47 @@ def test_the_search_stops_where_memory_ends_and_goes_below(settings: EngineSetti
         measure_batches(settings, Paced(lambda batch: 0.0, room=0), seconds=0.0)
 
 
+class Greedy(Paced):
+    """A device whose calls take memory of the process, so many bytes per signal."""
+
+    taken: Array
+
+    def __init__(self, bytes_per_signal: int) -> None:
+        super().__init__(lambda batch: 0.001, room=10**9)
+        self.bytes_per_signal = bytes_per_signal
+
+    def __call__(self, settings: EngineSettings, batch: int) -> Any:
+        engine = super().__call__(settings, batch)
+        run = engine.run
+
+        def greedy(samples: Array) -> Any:
+            self.taken = np.ones(batch * self.bytes_per_signal, np.uint8)
+            answer = run(samples)
+            del self.taken
+            return answer
+
+        engine.run = greedy
+        return engine
+
+
+def share_with_room_for(size: int, threads: int) -> Share:
+    return Share(int((process_memory.resident() + size * threads) / process_memory.PART), threads)
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_no_size_is_tried_that_the_process_has_no_memory_for(settings: EngineSettings, threads: int) -> None:
+    device = Greedy(30_000)  # 123 MB for 4096 signals
+    measure_batches(settings, device, seconds=0.0, share=share_with_room_for(300_000_000, threads))
+    assert max(device.asked) == 8192
+
+
+def test_a_size_that_takes_too_much_memory_does_not_count(settings: EngineSettings) -> None:
+    paces = measure_batches(settings, Greedy(30_000), seconds=0.0, share=share_with_room_for(90_000_000, 1))
+    assert 1024 <= max(paces) <= 2048
+    least = measure_batches(settings, Greedy(30_000), seconds=0.0, share=Share(1, 1))
+    assert max(least) == 256
+
+
 def test_a_measured_batch_is_remembered_and_belongs_to_model_and_device(
     settings: EngineSettings, tmp_path: Path
 ) -> None:
@@ -121,7 +163,7 @@ def test_of_processes_that_measure_at_the_same_time_the_first_to_write_is_follow
 ) -> None:
     measured = iter([{1024: 1.0}, {8192: 1.0}])
 
-    def measure(_: EngineSettings) -> dict[int, float]:
+    def measure(_: EngineSettings, share: None) -> dict[int, float]:
         paces = next(measured)
         if 1024 in paces:  # while this process measures, another one does too, and is done earlier
             assert remembered_batch(settings, "CPU", tmp_path) == 8192
