@@ -75,14 +75,13 @@ class Training:
         self._started = self._told = time.monotonic()
 
     def run(self) -> Ending:
-        """Train to the end of the course, or until a stop is wanted.
+        """Train to the end of the course, or until a stop is wanted; after :meth:`resume`.
 
         Raises
         ------
         Diverged
             The restart state on disk is the last good one.
         """
-        self._resume()
         self.batch = batch_size(self.learner, self.train, self.directory.batch)
         self.talk.say("ready", batch=self.batch, compiled=self.learner.compiled, epoch=self._epoch, done=self.done)
         while not self.course.stopped:
@@ -100,8 +99,8 @@ class Training:
         """Number of the epoch at work, from 1."""
         return len(self.course.history) + 1
 
-    def _resume(self) -> None:
-        """Go on from the chief's restart state; without one, from the chief's fresh network."""
+    def resume(self) -> None:
+        """Take up the training where it is: go on from the chief's restart state; without one, from the chief's fresh network."""
         facts: Any = None
         if self.together.chief:
             state = RestartState.read(self.directory.restart)

@@ -11,10 +11,13 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from psdbatch.campaign import files
-from psdbatch.training.feeding import Feed
-from psdbatch.training.learner import Learner
+
+if TYPE_CHECKING:  # the coordinator, which reads the size alone, does without TensorFlow
+    from psdbatch.training.feeding import Feed
+    from psdbatch.training.learner import Learner
 
 SMALLEST = 32
 STEPS = 100

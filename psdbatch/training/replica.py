@@ -29,12 +29,16 @@ def main() -> int:
 
 
 def _train(talk: Talk) -> tuple[Ending, str]:
+    batches = False
     try:
         together = _begin(talk.assignment)
         from psdbatch.training.loop import Diverged, Training
 
         try:
-            return Training(talk.assignment, together, talk).run(), ""
+            training = Training(talk.assignment, together, talk)
+            training.resume()
+            batches = True
+            return training.run(), ""
         except Diverged as error:
             return Ending.DIVERGED, str(error)
     except PsdbatchError as error:
@@ -43,7 +47,9 @@ def _train(talk: Talk) -> tuple[Ending, str]:
         traceback.print_exc()
         first = (str(error).strip() or "no message").split("\n")[0]
         if type(error).__name__ == "ResourceExhaustedError":
-            return Ending.OUT_OF_MEMORY, first
+            if batches:
+                return Ending.OUT_OF_MEMORY, first
+            return Ending.FAILED, f"out of memory before the first batch, where a smaller batch does not help: {first}"
         return Ending.FAILED, f"{type(error).__name__}: {first}"
 
 

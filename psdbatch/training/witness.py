@@ -12,7 +12,7 @@ from psdbatch.training.progress import TrainingProgress
 
 if TYPE_CHECKING:
     from psdbatch.cluster.farm import Farm
-    from psdbatch.training.rounds import Round
+    from psdbatch.training.round import Round
 
 
 class Witness(JobWitness):

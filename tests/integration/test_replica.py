@@ -52,3 +52,26 @@ def test_networks_of_a_training_whose_restart_state_was_removed_are_cleared(
     training, _ = lost
     assert not list((training / "checkpoints").glob("*.keras"))
     assert not (training / "history.csv").exists()
+
+
+GREEDY = """
+import tensorflow as tf
+
+
+class Greedy(tf.keras.layers.Layer):
+    def call(self, signal, training=False):
+        return signal + 1e-30 * tf.reduce_max(tf.random.uniform((2**41,))) if training else signal
+
+
+def greedy(samples, classes):
+    signal = tf.keras.Input((samples,))
+    return tf.keras.Model(signal, tf.keras.layers.Dense(classes, activation="softmax")(Greedy()(signal)))
+"""
+
+
+def test_a_network_that_has_no_room_at_all_is_not_the_fault_of_the_batch(signals: Path, tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(GREEDY)
+    network, settings = {"function": "own.py:greedy"}, {"xla": False}
+    (said,) = run_replica(write_training(tmp_path / "training.toml", signals, network=network, optimisation=settings))
+    assert said["ending"] == "failed"
+    assert said["reason"].startswith("out of memory before the first batch")
