@@ -12,6 +12,7 @@ from psdbatch.campaign import files
 from psdbatch.campaign.commit import CommitRecord, publish, published
 from psdbatch.campaign.directory import BlockName, CampaignDirectory
 from psdbatch.campaign.plan import Plan
+from psdbatch.campaign.sample import Sample, SampleState
 from psdbatch.errors import CampaignError, ExitCode
 from psdbatch.results.store import METADATA, checksums, consolidate, read_metadata
 
@@ -40,6 +41,8 @@ class Summary:
         Signals that this pass was left to do, and its wall time (s).
     groups
         What each worker group used in this pass: jobs, seconds of workers, seconds thrown away, blocks, signals.
+    sample
+        The sample that this pass was asked for; None: the whole campaign.
     """
 
     signals: int
@@ -57,11 +60,17 @@ class Summary:
     processed: int
     elapsed: float
     groups: dict[str, dict[str, Any]] = field(default_factory=dict)
+    sample: SampleState | None = None
+
+    @property
+    def left(self) -> int:
+        """Signals that are left to do of what was asked for: the sample, or the whole campaign."""
+        return self.missing if self.sample is None else self.sample.missing
 
     @property
     def exit_code(self) -> ExitCode:
         """What the command says to a shell."""
-        if self.missing:
+        if self.left:
             return ExitCode.UNFINISHED
         return ExitCode.REFUSED if self.refused else ExitCode.OK
 
@@ -86,6 +95,7 @@ def finalise(
     processed: int = 0,
     elapsed: float = 0.0,
     groups: Mapping[str, dict[str, Any]] | None = None,
+    sample: Sample | None = None,
 ) -> Summary:
     """Finish renames that somebody left undone, gather metadata, write their checksums and ``summary.json``.
 
@@ -102,6 +112,8 @@ def finalise(
             yield record
 
     summary = replace(summarise(plan, settled(), processed, elapsed), groups=dict(groups or {}))
+    if sample is not None:
+        summary = replace(summary, sample=sample.state(plan, directory.committed()))
     _gather_metadata(directory)
     files.replace_durably(directory.summary, json.dumps(summary.facts(), indent=1).encode())
     return summary

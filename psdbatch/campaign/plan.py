@@ -9,7 +9,7 @@ import hashlib
 import itertools
 import json
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -185,8 +185,10 @@ class Plan:
             raise CampaignError(f"{path}: damaged ({error!r})") from error
 
 
-def make_plan(config: CampaignConfig, indexes: Iterable[FileIndex], model_digest: str) -> Plan:
-    """Group indexed files into runs and fix the question.
+def make_plan(
+    config: CampaignConfig, indexes: Iterable[FileIndex], model_digest: str, quality_digest: str | None = None
+) -> Plan:
+    """Group indexed files into runs and fix the question; the digests are those of the frozen models.
 
     Raises
     ------
@@ -197,28 +199,38 @@ def make_plan(config: CampaignConfig, indexes: Iterable[FileIndex], model_digest
     for index in indexes:
         groups.setdefault(run_name(config.input.run, index.path), []).append(index)
     runs = tuple(_plan_run(name, files) for name, files in groups.items())
-    return Plan(question(config, model_digest), config.processing.block, runs)
+    return Plan(question(config, model_digest, quality_digest), config.processing.block, runs)
 
 
-def question(config: CampaignConfig, model_digest: str) -> dict[str, Any]:
+def question(config: CampaignConfig, model_digest: str, quality_digest: str | None = None) -> dict[str, Any]:
     """What the answers depend on besides the signals.
 
     Batch size, compiler, workers and limits are left out: they may change between two starts of a campaign.
     """
     settings = config.model_dump(mode="json", exclude={"campaign", "cluster", "processing", "input"})
     settings["model"] = {**settings["model"], "path": Path(config.model.path).name, "digest": model_digest}
+    quality = settings.pop("quality")
+    if quality is not None:  # campaigns without a quality monitor ask what they asked before there was one
+        settings["quality"] = {**quality, "model": Path(quality["model"]).name, "digest": quality_digest}
     settings["input"] = config.input.model_dump(mode="json", include={"run", "format", "options"})
     return {**settings, "processing": {"block": config.processing.block}}
 
 
-def chains(plan: Plan, committed: Collection[BlockName]) -> Iterator[tuple[PlannedRun, tuple[Block, ...]]]:
+def chains(
+    plan: Plan, committed: Collection[BlockName], wanted: Container[BlockName] | None = None
+) -> Iterator[tuple[PlannedRun, tuple[Block, ...]]]:
     """What is left to do, as lists of blocks that one task takes one after another.
 
     A chain is one block, except where a file can only be decompressed from its start: then it is all blocks that
-    begin in that file, so that the file is decompressed once.
+    begin in that file, so that the file is decompressed once.  With ``wanted`` only these blocks are to do; what lies
+    between them in such a file is read over.
     """
     for run in plan.runs:
-        left = (block for block in plan.blocks(run) if block.name not in committed)
+        left = (
+            block
+            for block in plan.blocks(run)
+            if block.name not in committed and (wanted is None or block.name in wanted)
+        )
         for _, chain in itertools.groupby(left, lambda block, run=run: _chain_key(run, block)):  # type: ignore[misc]
             yield run, tuple(chain)
 

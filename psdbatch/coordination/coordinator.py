@@ -13,8 +13,9 @@ from psdbatch.campaign.commit import CommitRecord, quarantine
 from psdbatch.campaign.directory import BlockName, CampaignDirectory
 from psdbatch.campaign.finalise import Summary, finalise
 from psdbatch.campaign.journal import Journal
-from psdbatch.campaign.plan import Plan, chains
+from psdbatch.campaign.plan import Block, Plan, PlannedRun, chains
 from psdbatch.campaign.prepare import Campaign
+from psdbatch.campaign.sample import SAMPLED, Sample, choose_sample
 from psdbatch.cluster.farm import Farm, open_farm
 from psdbatch.cluster.jobs import JobSheet
 from psdbatch.coordination.dispatch import Dispatcher
@@ -32,7 +33,7 @@ QUARANTINED = "the block was given up"
 _TIME_IS_OVER = "the coordinator was told that its time is over; the same command goes on"
 
 
-def run_campaign(campaign: Campaign, progress: Progress) -> Summary:
+def run_campaign(campaign: Campaign, progress: Progress, fraction: float | None = None) -> Summary:
     """Process what is left of a prepared campaign and bring its store to a readable end.
 
     Parameters
@@ -41,6 +42,9 @@ def run_campaign(campaign: Campaign, progress: Progress) -> Summary:
         From :func:`psdbatch.campaign.prepare.prepare`.
     progress
         Shows how it goes.
+    fraction
+        Process only a sample of the blocks (:func:`psdbatch.campaign.sample.choose_sample`).  Nothing else changes: a later
+        pass without it does the rest.
 
     Raises
     ------
@@ -48,33 +52,59 @@ def run_campaign(campaign: Campaign, progress: Progress) -> Summary:
         The campaign cannot go on, or another coordinator is at work; finished blocks are safe.
     """
     with hold(campaign.directory):
-        return _run(campaign, progress)
+        return _run(campaign, progress, None if fraction is None else choose_sample(campaign.plan, fraction))
 
 
-def _run(campaign: Campaign, progress: Progress) -> Summary:
+def _run(campaign: Campaign, progress: Progress, sample: Sample | None) -> Summary:
     journal = Journal(campaign.directory.journal)
     committed = set(campaign.directory.committed())
-    left = sum(len(chain) for _, chain in chains(campaign.plan, committed))
-    journal.write("started", fingerprint=campaign.plan.fingerprint, blocks=campaign.plan.count_blocks(), left=left)
+    work = _Work(campaign.plan, committed, sample)
+    asked = {} if sample is None else {SAMPLED: sample.fraction}
+    journal.write(
+        "started", fingerprint=campaign.plan.fingerprint, blocks=campaign.plan.count_blocks(), left=work.left, **asked
+    )
     started = time.time()
     used: dict[str, Any] = {}
     try:
-        if left:
-            used = _process(campaign, committed, journal, progress)
+        if work.left:
+            used = _process(campaign, work, journal, progress)
     except BaseException as error:
         journal.write("stopped", reason=f"{type(error).__name__}: {error}")
         raise
-    processed = campaign.plan.signals - campaign.plan.count_signals(committed)
-    summary = finalise(campaign.directory, campaign.plan, processed, time.time() - started, used)
+    elapsed = time.time() - started
+    summary = finalise(campaign.directory, campaign.plan, work.signals - work.done, elapsed, used, sample)
     journal.write("finished", **summary.facts())
     return summary
 
 
-def _process(campaign: Campaign, committed: set[BlockName], journal: Journal, progress: Progress) -> dict[str, Any]:
-    """Treat all blocks that have no commit; what the worker groups used for it, by group."""
+class _Work:
+    """What a pass is asked for: all blocks of a plan or those of a sample, less the committed ones.
+
+    Attributes
+    ----------
+    left
+        Blocks to do.
+    signals, done
+        Signals asked for, and those of them that are committed.
+    """
+
+    def __init__(self, plan: Plan, committed: set[BlockName], sample: Sample | None) -> None:
+        self.plan, self.committed = plan, committed
+        self.wanted = None if sample is None else sample.blocks
+        self.left = sum(len(chain) for _, chain in self.chains())
+        self.signals = plan.signals if sample is None else plan.count_signals(sample.blocks)
+        self.done = plan.count_signals(committed if sample is None else sample.blocks & committed)
+
+    def chains(self) -> Iterator[tuple[PlannedRun, tuple[Block, ...]]]:
+        """The blocks to do, as :func:`psdbatch.campaign.plan.chains` groups them."""
+        return chains(self.plan, self.committed, self.wanted)
+
+
+def _process(campaign: Campaign, work: _Work, journal: Journal, progress: Progress) -> dict[str, Any]:
+    """Treat all blocks of ``work``; what the worker groups used for it, by group."""
     plan, directory, config = campaign.plan, campaign.directory, campaign.config
-    progress.begin(plan.signals, plan.count_signals(committed))
-    witness = Witness(journal, progress, left=plan.count_blocks() - len(committed))
+    progress.begin(work.signals, work.done)
+    witness = Witness(journal, progress, left=work.left)
     with ExitStack() as stack:
         # A local worker makes the reference itself; elsewhere it is made while the jobs wait in the queue.
         reference = None if config.cluster.kind == "local" else stack.enter_context(start_reference(campaign))
@@ -96,7 +126,7 @@ def _process(campaign: Campaign, committed: set[BlockName], journal: Journal, pr
             pulse=lambda: _pulse(farm, witness, reference, notice),
             leaving=notice.given,
         )
-        left_over = dispatcher.run(_tasks(directory, plan, committed))
+        left_over = dispatcher.run(block_task(directory, plan, run, chain) for run, chain in work.chains())
         used = farm.use()
         if notice.given() and witness.left:
             raise TimeIsOverError(f"{directory.path}: {witness.left} blocks are left; {_TIME_IS_OVER}")
@@ -117,11 +147,6 @@ def campaign_sheet(campaign: Campaign) -> JobSheet:
     """What all worker jobs of a campaign have in common."""
     inputs = {str(Path(file.path).parent) for run in campaign.plan.runs for file in run.files}
     return job_sheet("psdbatch.processing.worker", "campaign", campaign.directory, campaign.config.cluster, inputs)
-
-
-def _tasks(directory: CampaignDirectory, plan: Plan, committed: set[BlockName]) -> Iterator[BlockTask]:
-    for run, chain in chains(plan, committed):
-        yield block_task(directory, plan, run, chain)
 
 
 def give_up(

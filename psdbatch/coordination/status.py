@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 from psdbatch.campaign.commit import CommitRecord
 from psdbatch.campaign.directory import CampaignDirectory
 from psdbatch.campaign.finalise import Summary, summarise
 from psdbatch.campaign.journal import Journal
 from psdbatch.campaign.plan import Plan
+from psdbatch.campaign.sample import SAMPLED, choose_sample
 from psdbatch.coordination.jobs import GroupJobs, ask_queue, count_jobs, submitted_jobs
 from psdbatch.coordination.lock import current
 
@@ -84,7 +87,7 @@ def read_status(directory: CampaignDirectory) -> Status:
     newest = max((finish for finish, _, _ in times), default=None)
     holder = current(directory)
     return Status(
-        summary=summarise(plan, iter(records)) if plan else None,
+        summary=_summary(plan, records, events) if plan else None,
         runs=tuple(
             RunState(run.name, run.signals, -(-run.signals // plan.block), finished[run.name], quarantined[run.name])
             for run in plan.runs
@@ -98,6 +101,15 @@ def read_status(directory: CampaignDirectory) -> Status:
         jobs=count_jobs(jobs, queue),
         unanswered=tuple(queue.unanswered.values()),
     )
+
+
+def _summary(plan: Plan, records: list[CommitRecord], events: Iterable[Mapping[str, Any]]) -> Summary:
+    """Numbers of the campaign, and of the sample if the last start was asked for one only."""
+    summary = summarise(plan, iter(records))
+    fraction = next((event.get(SAMPLED) for event in reversed([*events]) if event.get("event") == "started"), None)
+    if fraction is None:
+        return summary
+    return replace(summary, sample=choose_sample(plan, fraction).state(plan, (record.name for record in records)))
 
 
 def _rate(times: list[tuple[float, float, int]]) -> float | None:

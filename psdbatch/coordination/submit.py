@@ -27,13 +27,15 @@ KEPT_VARIABLES = ("PATH", "LD_LIBRARY_PATH")
 """Environment that a job needs as it is here, besides the site's and psdbatch's own."""
 
 
-def submit(config: CampaignConfig, source: Path) -> CampaignJob:
+def submit(config: CampaignConfig, source: Path, sample: float | None = None) -> CampaignJob:
     """Check what can be checked quickly, write the coordinator's job script into the campaign, and submit it.
 
     Parameters
     ----------
     source
         What ``psdbatch run`` gets: a ``campaign.toml`` or a campaign directory.
+    sample
+        Fraction of the blocks to process; None: all of them.
 
     Raises
     ------
@@ -49,7 +51,7 @@ def submit(config: CampaignConfig, source: Path) -> CampaignJob:
     try:
         for folder in (directory.path, directory.logs):
             files.make_directory(folder)
-        files.replace_durably(directory.coordinator_script, job_script(system, config, source).encode())
+        files.replace_durably(directory.coordinator_script, job_script(system, config, source, sample).encode())
         directory.coordinator_script.chmod(0o700)
     except OSError as error:
         raise StorageError(f"{directory.path}: cannot be written: {error.strerror or error}", lasting=True) from error
@@ -113,7 +115,7 @@ def refuse_second(directory: CampaignDirectory) -> None:
         )
 
 
-def job_script(system: BatchSystem, config: CampaignConfig, source: Path) -> str:
+def job_script(system: BatchSystem, config: CampaignConfig, source: Path, sample: float | None = None) -> str:
     """Shell script of the coordinator's job.
 
     The shell stays between batch system and coordinator: it hands on the signal to stop, waits, and has the job queued
@@ -124,7 +126,8 @@ def job_script(system: BatchSystem, config: CampaignConfig, source: Path) -> str
     options = system.options(job, f"psdbatch-{_word(directory.path.name)}", directory.logs / "coordinator-{job}.log")
     options += system.enduring
     notice = min(NOTICE, job.walltime / 3)
-    program = shlex.join([job.python or sys.executable, "-m", "psdbatch", "run", str(source.absolute())])
+    part = [] if sample is None else ["--sample", repr(sample)]
+    program = shlex.join([job.python or sys.executable, "-m", "psdbatch", "run", str(source.absolute()), *part])
     kept = [*KEPT_VARIABLES, *system.site_variables, *sorted(key for key in os.environ if key.startswith("PSDBATCH_"))]
     variables = {key: os.environ[key] for key in kept if key in os.environ} | job.environment
     variables[PATIENCE] = f"{notice * 2 / 3:.0f}"  # the rest is for the workers' end

@@ -100,6 +100,7 @@ def summary_table(summary: Summary, compared: Iterable[tuple[str, tuple[float, f
         ("signals", f"{summary.signals:,} = {_accounting(summary)}"),
         *((f"refused: {reason}", f"{count:,}") for reason, count in summary.refused.items()),
         ("blocks", f"{summary.finished:,} of {summary.blocks:,} finished, {summary.quarantined:,} quarantined"),
+        *_sample(summary),
         ("store", f"{quantity(summary.bytes, 'B')} in {summary.shards:,} shards"),
         ("this pass", duration(summary.elapsed)),
         *(
@@ -172,13 +173,28 @@ def _progress(status: Status, summary: Summary) -> list[tuple[str, str]]:
     facts = [
         ("signals", f"{summary.signals:,} = {_accounting(summary)}"),
         ("blocks", f"{summary.finished:,} of {summary.blocks:,} finished, {summary.quarantined:,} quarantined"),
+        *_sample(summary),
     ]
     if status.last_commit is not None:
         facts.append(("last commit", f"{duration(status.last_commit)} ago"))
-    if status.recent_rate and summary.missing:
-        left = summary.missing / status.recent_rate
+    if status.recent_rate and summary.left:
+        left = summary.left / status.recent_rate
         facts.append(("pace", f"{quantity(status.recent_rate, 'signals/s')}: {duration(left)} left"))
     return facts
+
+
+def _sample(summary: Summary) -> list[tuple[str, str]]:
+    """How far the sample is that the last start was asked for, and how the rest is done."""
+    if summary.sample is None or not summary.missing:
+        return []
+    sample = summary.sample
+    rest = f"; {summary.missing:,} signals are left for a start without --sample" if not sample.missing else ""
+    return [
+        (
+            f"sample of {sample.fraction:g}",
+            f"{sample.finished:,} of {sample.blocks:,} blocks finished, {sample.signals:,} signals{rest}",
+        )
+    ]
 
 
 def audit_table(result: Audit) -> RenderableType:
@@ -227,9 +243,17 @@ def conversion_table(summary: ConversionSummary) -> RenderableType:
 def settings_table(model: type[BaseModel]) -> RenderableType:
     """Keys of a configuration section with defaults and meanings."""
     table = Table("key", "default", "meaning", box=None)
-    for name, field in model.model_fields.items():
-        table.add_row(name, Text(repr(field.default)), field.description or "")
+    for entry in settings_facts(model):
+        table.add_row(entry["key"], Text(repr(entry["default"])), entry["meaning"])
     return table
+
+
+def settings_facts(model: type[BaseModel]) -> list[dict[str, Any]]:
+    """The same as plain dictionaries."""
+    return [
+        {"key": name, "default": field.default, "meaning": field.description or ""}
+        for name, field in model.model_fields.items()
+    ]
 
 
 def _tensor(tensor: Any) -> str:

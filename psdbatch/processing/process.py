@@ -19,6 +19,7 @@ from distributed import get_worker
 from psdbatch.campaign.commit import Attempt, CommitRecord
 from psdbatch.campaign.directory import CampaignDirectory
 from psdbatch.campaign.layout import store_layout
+from psdbatch.campaign.model import CampaignModels, kept_models
 from psdbatch.campaign.plan import Block, Plan, PlannedRun
 from psdbatch.campaign.provenance import versions
 from psdbatch.campaign.reading import RunReader
@@ -29,9 +30,8 @@ from psdbatch.cluster.watchdog import deadline
 from psdbatch.config import CampaignConfig, WorkerGroup, read_config
 from psdbatch.errors import StorageError
 from psdbatch.models.batching import BatchedEngine
-from psdbatch.models.facts import ModelFacts
 from psdbatch.monitor.tally import Tally
-from psdbatch.processing.admission import agreeing_engine, worker_facts
+from psdbatch.processing.admission import agreeing_engine
 from psdbatch.processing.block import BlockResult, Stages, compute_block
 from psdbatch.processing.engines import worker_group
 from psdbatch.results.shards import encode_shard
@@ -183,7 +183,7 @@ class Session:
 
     directory: CampaignDirectory
     config: CampaignConfig
-    facts: ModelFacts
+    facts: CampaignModels
     group: WorkerGroup | None
 
     def schema(self, run: PlannedRun) -> Schema:
@@ -200,7 +200,7 @@ def open_session(campaign: str) -> Session:
     """Session of the campaign in directory ``campaign``."""
     directory = CampaignDirectory(Path(campaign))
     config = read_config(directory.config)
-    return Session(directory, config, worker_facts(directory), worker_group(config))
+    return Session(directory, config, kept_models(config, directory), worker_group(config))
 
 
 @contextmanager
@@ -232,7 +232,7 @@ def _report(started: float, result: BlockResult, engine: BatchedEngine) -> dict[
         "started": round(started, 3),
         "finished": round(time.time(), 3),
         "seconds": {stage: round(seconds, 6) for stage, seconds in result.seconds.items()},
-        "boards": result.boards,
+        "boards": {str(board): signals for board, signals in result.boards.items()},  # as JSON and msgpack want keys
         "group": os.environ.get(GROUP, ""),
         "host": socket.gethostname(),
         "pid": os.getpid(),

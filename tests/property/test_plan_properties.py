@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from psdbatch.acquisition.index import FileIndex
 from psdbatch.campaign.plan import Plan, chains, make_plan, natural_order
+from psdbatch.campaign.sample import choose_sample
 from tests.small_campaign import configuration, file_index
 
 SIZES = st.lists(st.integers(0, 60), min_size=1, max_size=8)
@@ -66,6 +67,53 @@ def test_chains_are_all_blocks_left_in_order(plan: Plan, data: st.DataObject) ->
     for run, chain in found:
         files = {block.segments[0].file for block in chain}
         assert len(chain) == 1 or (len(files) == 1 and not run.files[files.pop()].seekable)
+
+
+FRACTIONS = st.floats(0, 1, exclude_min=True)
+
+
+@given(plans(), FRACTIONS)
+def test_a_sample_is_its_share_of_every_run_and_at_least_a_block(plan: Plan, fraction: float) -> None:
+    sample = choose_sample(plan, fraction)
+    for run in plan.runs:
+        blocks = {block.name for block in plan.blocks(run)}
+        chosen = sample.blocks & blocks
+        assert len(chosen) >= min(1, len(blocks))
+        assert abs(len(chosen) - fraction * len(blocks)) <= 0.5 + 1e-6 or len(chosen) == 1
+    assert len(sample.blocks) == sum(
+        len(sample.blocks & {block.name for block in plan.blocks(run)}) for run in plan.runs
+    )
+
+
+@given(plans(), FRACTIONS, FRACTIONS)
+def test_a_larger_sample_holds_every_smaller_one(plan: Plan, one: float, other: float) -> None:
+    small, large = (choose_sample(plan, fraction).blocks for fraction in sorted((one, other)))
+    assert small <= large <= choose_sample(plan, 1.0).blocks
+    assert choose_sample(plan, 1.0).blocks == {block.name for run in plan.runs for block in plan.blocks(run)}
+
+
+@given(indexes(), FRACTIONS)
+def test_a_run_s_sample_does_not_depend_on_the_other_runs(files: list[FileIndex], fraction: float) -> None:
+    config = configuration(processing={"block": 10}, results={"chunk": 10})
+    alone = [index for index in files if "/run_0/" in index.path]
+    whole = choose_sample(make_plan(config, files[::-1], "digest"), fraction).blocks
+    assert choose_sample(make_plan(config, alone, "other digest"), fraction).blocks == {
+        name for name in whole if name.run == "run_0"
+    }
+
+
+@given(plans(), FRACTIONS, st.data())
+def test_a_sample_and_the_rest_are_every_block_once(plan: Plan, fraction: float, data: st.DataObject) -> None:
+    names = [block.name for run in plan.runs for block in plan.blocks(run)]
+    before = set(data.draw(st.lists(st.sampled_from(names)))) if names else set()
+    sample = choose_sample(plan, fraction)
+    first = [block.name for _, chain in chains(plan, before, sample.blocks) for block in chain]
+    rest = [block.name for _, chain in chains(plan, before | set(first)) for block in chain]
+    assert sorted([*before, *first, *rest]) == sorted(names)
+    assert set(first) == sample.blocks - before
+    state = sample.state(plan, before)
+    assert state.missing == plan.count_signals(first)
+    assert state.finished == len(sample.blocks & before)
 
 
 @given(indexes())

@@ -32,14 +32,16 @@ def configuration(folder: Path, **coordinator: object) -> CampaignConfig:
     return CampaignConfig.model_validate(sections)
 
 
-def script(folder: Path, program: str, system: System = "sge", walltime: str = "1 h") -> Path:
+def script(
+    folder: Path, program: str, system: System = "sge", walltime: str = "1 h", sample: float | None = None
+) -> Path:
     """A job script whose coordinator is the shell program ``program``."""
     python = folder / "python"
     python.write_text(f"#!/bin/bash\n{program}\n")
     python.chmod(0o755)
     config = configuration(folder, kind=system, python=str(python), walltime=walltime)
     path = folder / "coordinator.sh"
-    path.write_text(job_script(batch_system(system), config, folder / "campaign.toml"))
+    path.write_text(job_script(batch_system(system), config, folder / "campaign.toml", sample))
     return path
 
 
@@ -48,6 +50,13 @@ def test_the_script_hands_on_the_coordinator_s_exit_code_and_arguments(tmp_path:
     done = subprocess.run(["bash", path], capture_output=True, text=True, check=False, timeout=30)
     assert done.returncode == 3
     assert done.stdout == f"-m psdbatch run {tmp_path}/campaign.toml\n"
+
+
+def test_a_job_that_was_submitted_for_a_sample_asks_for_it_each_time_it_starts(tmp_path: Path) -> None:
+    path = script(tmp_path, 'echo "$@"', sample=0.01)
+    for _ in range(2):
+        done = subprocess.run(["bash", path], capture_output=True, text=True, check=True, timeout=30)
+        assert done.stdout == f"-m psdbatch run {tmp_path}/campaign.toml --sample 0.01\n"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR2])
