@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, PlainSerializer
+from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
 _NUMBER = re.compile(r"\s*([0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)\s*([A-Za-zµ]*)\s*$")
 
@@ -63,6 +64,40 @@ def bytes_(text: Any) -> int:
     return round(_parse(text, BYTES, "an amount of memory", "16 GB"))
 
 
-Seconds = Annotated[float, BeforeValidator(seconds), PlainSerializer(lambda value: f"{value!r} s")]
-Nanoseconds = Annotated[float, BeforeValidator(nanoseconds), PlainSerializer(lambda value: f"{value!r} ns")]
-Bytes = Annotated[int, BeforeValidator(bytes_), PlainSerializer(lambda value: f"{value} B")]
+def say_seconds(value: float) -> str:
+    """1800.0 → ``"30 min"``: what :func:`seconds` reads as the same number, in the largest unit that says it shortly."""
+    return _say(value, TIME, "s")
+
+
+def say_nanoseconds(value: float) -> str:
+    """5.0 → ``"5 ns"``."""
+    return f"{value:.15g} ns"
+
+
+def say_bytes(value: int) -> str:
+    """16000000000 → ``"16 GB"``."""
+    return _say(value, BYTES, "B")
+
+
+def _say(value: float, units: Mapping[str, float], least: str) -> str:
+    for unit, size in sorted(units.items(), key=lambda entry: -entry[1]):
+        if value >= size and value % size == 0:
+            return f"{value / size:.0f} {unit}"
+    return f"{value!r} {least}"
+
+
+def _as_text(unit: str, units: Mapping[str, float], example: str) -> WithJsonSchema:
+    """For editors: text with one of the units; ``x-unit`` is the one that psdbatch counts in."""
+    pattern = rf"^\s*[0-9]*\.?[0-9]+([eE][+-]?[0-9]+)?\s*({'|'.join(units)})\s*$"
+    return WithJsonSchema({"type": "string", "pattern": pattern, "x-unit": unit, "examples": [example]}, "validation")
+
+
+Seconds = Annotated[
+    float, BeforeValidator(seconds), PlainSerializer(lambda value: f"{value!r} s"), _as_text("s", TIME, "30 min")
+]
+Nanoseconds = Annotated[
+    float, BeforeValidator(nanoseconds), PlainSerializer(lambda value: f"{value!r} ns"), _as_text("ns", TIME, "5 ns")
+]
+Bytes = Annotated[
+    int, BeforeValidator(bytes_), PlainSerializer(lambda value: f"{value} B"), _as_text("B", BYTES, "16 GB")
+]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from psdbatch import __version__
-from psdbatch.cli import campaign, evaluation, files, training, training_set
+from psdbatch.cli import campaign, evaluation, files, interfaces, training, training_set
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -35,5 +35,7 @@ for command in (
     training.train,
     training.freeze,
     evaluation.evaluate,
+    interfaces.completion,
+    interfaces.schema,
 ):
     cli.add_command(command)

@@ -3,16 +3,36 @@
 from __future__ import annotations
 
 import json
+import math
+import os
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.shell_completion import CompletionItem
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 PATH = click.Path(path_type=Path)
+DIRECTORY = click.Path(path_type=Path, file_okay=False)
+"""A directory, such as a campaign's; shells complete to directories only."""
 JSON = click.option("--json", "as_json", is_flag=True, help="Print facts as JSON.")
+
+LOG_WIDTH = 200
+"""Columns of a line in a log or a pipe, where nobody wants file names cut to 80."""
+
+
+def complete_formats(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Names of acquisition formats, of which none is imported for that."""
+    from importlib.metadata import entry_points
+
+    names = {entry.name for entry in entry_points(group="psdbatch.formats")}
+    if parameter.default == "auto":
+        names.add("auto")
+    return [CompletionItem(name) for name in sorted(names) if name.startswith(incomplete)]
 
 
 def read_options(pairs: tuple[str, ...]) -> dict[str, Any]:
@@ -32,13 +52,38 @@ def read_options(pairs: tuple[str, ...]) -> dict[str, Any]:
 
 
 def open_console(quiet: bool = False) -> Console:
+    """Console for people: standard output, or standard error where that is for JSON.
+
+    Bars and other things that move are for terminals only, even where FORCE_COLOR asks for colours in a log.  Whoever
+    reads may leave (``| head -1``): the command goes on without.
+    """
     from rich.console import Console
 
-    console = Console(stderr=quiet)
-    if not console.is_terminal:  # a log or a pipe: nobody wants file names cut to 80 columns
-        console.width = max(console.width, 200)
+    class Patient(Console):
+        def on_broken_pipe(self) -> None:
+            self.quiet = True
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
+
+    stream = sys.stderr if quiet else sys.stdout  # None where the shell has closed it
+    terminal = stream is not None and stream.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
+    console = Patient(stderr=quiet, force_interactive=terminal)
+    if not terminal:
+        console.width = max(console.width, LOG_WIDTH)
     return console
 
 
 def print_json(value: Any) -> None:
-    click.echo(json.dumps(value, indent=1, default=str))
+    """One JSON value on standard output; numbers that JSON does not know (NaN, infinity) become null."""
+    click.echo(json.dumps(_plain(value), indent=1, allow_nan=False))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_plain(entry) for entry in value]
+    if hasattr(value, "tolist"):  # a NumPy number or array
+        return _plain(value.tolist())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, (str, int, bool)) else str(value)

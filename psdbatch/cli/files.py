@@ -6,12 +6,19 @@ from pathlib import Path
 
 import click
 
-from psdbatch.cli.common import JSON, PATH, open_console, print_json, read_options
+from psdbatch.cli.common import DIRECTORY, JSON, PATH, complete_formats, open_console, print_json, read_options
 
 
 @click.command()
 @click.argument("files", nargs=-1, required=True, type=PATH)
-@click.option("--format", "format_name", default="auto", show_default=True, help="Acquisition format of all files.")
+@click.option(
+    "--format",
+    "format_name",
+    default="auto",
+    show_default=True,
+    shell_complete=complete_formats,
+    help="Acquisition format of all files.",
+)
 @click.option("--option", "options", multiple=True, metavar="KEY=VALUE", help="Option of the format; may be repeated.")
 @click.option("--show", is_flag=True, help="List the damaged regions.")
 @JSON
@@ -22,7 +29,7 @@ def index(files: tuple[Path, ...], format_name: str, options: tuple[str, ...], s
 
     indexes = index_files(files, format_name, read_options(options))
     if as_json:
-        print_json([entry.to_json() for entry in indexes])
+        print_json({"files": [entry.to_json() for entry in indexes]})
         return
     console = open_console()
     console.print(tables.index_table(indexes))
@@ -55,8 +62,22 @@ def inspect(model: Path, input_name: str | None, outputs: tuple[str, ...], as_js
 @click.command()
 @click.argument("source", type=PATH)
 @click.argument("target", type=PATH)
-@click.option("--format", "format_name", default="packets", show_default=True, help="Format of TARGET.")
-@click.option("--from", "source_format", default="auto", show_default=True, help="Format of SOURCE.")
+@click.option(
+    "--format",
+    "format_name",
+    default="packets",
+    show_default=True,
+    shell_complete=complete_formats,
+    help="Format of TARGET.",
+)
+@click.option(
+    "--from",
+    "source_format",
+    default="auto",
+    show_default=True,
+    shell_complete=complete_formats,
+    help="Format of SOURCE.",
+)
 @click.option(
     "--from-option", "source_options", multiple=True, metavar="KEY=VALUE", help="Option of the format of SOURCE."
 )
@@ -92,16 +113,24 @@ def convert(
 
 
 @click.command()
-@click.argument("directory", type=PATH)
+@click.argument("directory", type=DIRECTORY)
 @click.option("--run", "run_number", default=1, show_default=True, help="Number of the run.")
 @click.option("--files", default=1, show_default=True, help="Acquisition files of the run.")
 @click.option("--signals", default=100_000, show_default=True, help="Signals in each file.")
-@click.option("--format", "format_name", default="mfm", show_default=True, help="Any format that can be written.")
+@click.option(
+    "--format",
+    "format_name",
+    default="mfm",
+    show_default=True,
+    shell_complete=complete_formats,
+    help="Any format that can be written.",
+)
 @click.option("--option", "options", multiple=True, metavar="KEY=VALUE", help="Option of the format; may be repeated.")
 @click.option(
     "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Setting of the simulation; may be repeated."
 )
 @click.option("--settings", "show_settings", is_flag=True, help="List the settings with their defaults and leave.")
+@JSON
 def simulate(
     directory: Path,
     run_number: int,
@@ -111,16 +140,24 @@ def simulate(
     options: tuple[str, ...],
     settings: tuple[str, ...],
     show_settings: bool,
+    as_json: bool,
 ) -> None:
     """Write acquisition files of a liquid scintillator into DIRECTORY, with the truth beside them."""
     from psdbatch.config import validated
     from psdbatch.monitor import tables
-    from psdbatch.simulation.files import simulate_run
+    from psdbatch.simulation.files import simulate_run, truth_path
     from psdbatch.simulation.settings import Simulation
 
     if show_settings:
-        open_console().print(tables.settings_table(Simulation))
+        if as_json:
+            print_json({"settings": tables.settings_facts(Simulation)})
+        else:
+            open_console().print(tables.settings_table(Simulation))
         return
     chosen = validated(Simulation, {"signals": signals, **read_options(settings)}, "--set")
-    for path in simulate_run(directory, chosen, run_number, files, format_name, read_options(options)):
+    paths = simulate_run(directory, chosen, run_number, files, format_name, read_options(options))
+    if as_json:
+        print_json({"files": [{"path": path, "truth": truth_path(path), "signals": chosen.signals} for path in paths]})
+        return
+    for path in paths:
         click.echo(path)

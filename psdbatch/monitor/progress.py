@@ -65,30 +65,30 @@ class Progress:
         """An attempt failed."""
         with self._lock:
             self._failures += 1
-        self.console.print(f"failed attempt: {reason}", highlight=False, markup=False)
+        self.console.print(f"failed attempt: {reason}", highlight=False, markup=False, soft_wrap=True)
         self._show()
 
     def note(self, message: str) -> None:
         """Something that the user should read."""
-        self.console.print(message, highlight=False, markup=False)
+        self.console.print(message, highlight=False, markup=False, soft_wrap=True)
 
     def line(self) -> str:
         """The state in one line."""
         return f"{self._done:,} of {self._total:,} signals, {self._pace()}{self._trouble()}"
 
     def __enter__(self) -> Self:
-        if self.console.is_terminal:
+        if self.console.is_interactive:
             self._bar.start()
         return self
 
     def __exit__(self, *exc: object) -> None:
-        if self.console.is_terminal:
+        if self.console.is_interactive:
             self._bar.stop()
         elif self._total:
             self.console.print(self.line(), highlight=False)
 
     def _show(self) -> None:
-        if self.console.is_terminal:
+        if self.console.is_interactive:
             self._bar.update(
                 self._task,
                 total=self._total,

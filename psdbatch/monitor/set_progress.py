@@ -15,7 +15,7 @@ class SetProgress:
 
     def __init__(self, console: Console) -> None:
         columns = (TextColumn("{task.description:>14}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self._bars = Progress(*columns, console=console, disable=not console.is_terminal, transient=True)
+        self._bars = Progress(*columns, console=console, disable=not console.is_interactive, transient=True)
         self._tasks: dict[str, TaskID] = {}
 
     def __enter__(self) -> Self:

@@ -92,7 +92,7 @@ def test_files_of_one_run_must_go_together(tmp_path: Path, network: Path) -> Non
 def test_a_truncated_file_is_processed_up_to_its_end_and_the_rest_is_listed(tmp_path: Path, network: Path) -> None:
     path = write_file(tmp_path / "run_1.psdz", pulses(5_000), packet=1000)
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * 0.7)])
-    (index,) = facts("index", path)
+    (index,) = facts("index", path)["files"]
     readable = index["scan"]["signals"]
     assert 3_000 <= readable < 5_000
     assert index["scan"]["damage"]

@@ -32,7 +32,7 @@ def test_simulated_files_of_every_format_hold_the_same_signals_and_the_truth(tmp
     assert 0.37 < truth.label.mean() < 0.43
     signals = read_all(path)
     assert set(signals.board) == {0, 1}
-    (index,) = facts("index", path)
+    (index,) = facts("index", path)["files"]
     assert (index["scan"]["signals"], index["scan"]["longest"], index["format"]) == (3_000, 232, format_name)
     reference = Path(psdbatch("simulate", tmp_path / "other", "--run", 42, *settings).stdout.strip())
     assert np.array_equal(signals.samples, read_all(reference).samples)
