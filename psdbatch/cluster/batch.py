@@ -13,7 +13,7 @@ import logging
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any
 
 from distributed import Scheduler
 from distributed.core import Status
@@ -21,11 +21,13 @@ from distributed.deploy.spec import NoOpAwaitable, SpecCluster
 from distributed.security import Security
 
 from psdbatch.cluster.deaths import Death, Deaths
-from psdbatch.cluster.events import ADMITTED, DEATHS, LEFT, REFUSED, Events
 from psdbatch.cluster.group import Group, Placed
+from psdbatch.cluster.inquiry import Inquiry
 from psdbatch.cluster.jobs import JobSheet, job_spec
+from psdbatch.cluster.listener import Listener
 from psdbatch.cluster.names import group_of
 from psdbatch.cluster.reaper import Reaper
+from psdbatch.cluster.roster import Roster
 from psdbatch.cluster.scaling import jobs_wanted, to_release
 from psdbatch.cluster.systems import BatchSystem, JobEnd, JobState, QueuedJob, batch_system
 from psdbatch.config.cluster import Cluster, System
@@ -36,31 +38,8 @@ logger = logging.getLogger(__name__)
 BEAT = 1.0
 """Seconds between two looks at workers and work."""
 
-HURRY = 5.0
-"""Least seconds between two questions to a batch system, when a worker was lost."""
-
-
 SUBMISSION = 60.0
 """Seconds that a submission may take which is under way when the cluster closes."""
-
-
-class Listener(Protocol):
-    """Whoever writes down what becomes of jobs."""
-
-    def submitted(self, group: str, worker: str, system: str, job: str) -> None:
-        """A job was accepted."""
-
-    def ended(self, group: str, worker: str, job: str, reason: str) -> None:
-        """A job has left the queue."""
-
-    def admitted(self, facts: dict[str, Any]) -> None:
-        """A worker passed its examination; what it found out about itself."""
-
-    def died(self, facts: dict[str, Any]) -> None:
-        """A worker process died; its nanny says how."""
-
-    def said(self, message: str) -> None:
-        """Something the user should read."""
 
 
 class BatchCluster(SpecCluster):  # type: ignore[misc]
@@ -109,11 +88,10 @@ class BatchCluster(SpecCluster):  # type: ignore[misc]
         self._systems: dict[System, BatchSystem] = {
             group.system: batch_system(group.system) for group in self.groups.values()
         }
-        self._by_address: dict[str, Placed] = {}
+        self._inquiry = Inquiry(self.groups, self._systems, settings.poll)
+        self._roster = Roster(self.groups, deaths, listener, self._inquiry.soon)
         self._numbers = itertools.count(1)
         self._left: int | None = None
-        self._asked = 0.0
-        self._ask_soon = False
         self._retry_at = 0.0
         self._beating: asyncio.Task[None] | None = None
         self._closing = False
@@ -156,13 +134,7 @@ class BatchCluster(SpecCluster):  # type: ignore[misc]
     async def _start(self) -> None:
         await super()._start()
         if self._beating is None:
-            calls = {
-                DEATHS: self._died,
-                ADMITTED: self.listener.admitted,
-                REFUSED: self._refused,
-                LEFT: self._left_well,
-            }
-            self.scheduler.add_plugin(Events(calls, self._arrived, self._gone))
+            self._roster.follow(self.scheduler)
             self._beating = asyncio.ensure_future(self._beat())
 
     async def _close(self) -> None:
@@ -186,7 +158,7 @@ class BatchCluster(SpecCluster):  # type: ignore[misc]
     async def _beat(self) -> None:
         while not self._closing and self.status in (Status.created, Status.starting, Status.running):
             try:
-                self._note_blocks()
+                self._roster.note_blocks(self.scheduler)
                 await self._ask()
                 self._give_up_hopeless()
                 if self._left is not None and self.failure is None:
@@ -206,61 +178,19 @@ class BatchCluster(SpecCluster):  # type: ignore[misc]
         elif op == "remove":
             self.scheduler_info["workers"].pop(message, None)
 
-    def _arrived(self, address: str, name: str) -> None:
-        if placed := self._placed(name):
-            self._by_address[address] = placed
-            self.groups[placed.group].arrived(placed, address)
-
-    def _gone(self, address: str) -> None:
-        placed = self._by_address.get(address)
-        if placed is None:
-            return
-        if placed.address == address:
-            self.groups[placed.group].gone(placed)
-        if placed.left or placed.released:
-            self.deaths.report(address, Death("the worker had left", innocent=True))
-        self._ask_soon = True  # has its job ended, or only its process?
-
-    def _placed(self, name: object) -> Placed | None:
-        group = self.groups.get(group_of(str(name)))
-        return group.jobs.get(str(name)) if group else None
-
-    def _note_blocks(self) -> None:
-        """Remember which blocks each worker treats: the last word of one that is killed."""
-        for state in self.scheduler.workers.values():
-            facts = state.metrics.get("psdbatch")
-            if facts and (placed := self._placed(state.name)):
-                placed.heard(facts["running"], facts["leaving"])
-
-    # Questions to the batch systems
+    # What has become of jobs
 
     async def _ask(self) -> None:
-        now = time.monotonic()
-        pause = HURRY if self._ask_soon else self.settings.poll
-        if now - self._asked < pause:
-            return
-        self._asked, self._ask_soon = now, False
-        for kind, system in self._systems.items():
-            placed = {job.id: job for group in self._of(kind) for job in group.jobs.values() if job.id}
-            if not placed:
-                continue
-            try:
-                found = await asyncio.to_thread(system.ask, list(placed))
-                gone = [job for job in placed if job not in found or found[job].state is JobState.FINISHED]
-                ends = await asyncio.to_thread(system.how_it_ended, gone) if gone else {}
-            except BatchSystemError as error:  # nothing follows from a question without an answer
-                logger.warning("%s", error)
-                continue
-            for job, facts in found.items():
-                if job not in gone:
-                    await self._seen(system, placed[job], facts)
-            for job in gone:
-                self._ended(placed[job], ends.get(job, JobEnd("no reason became known")))
+        answers = await self._inquiry.ask()
+        for system, placed, facts in answers.queued:
+            await self._seen(system, placed, facts)
+        for placed, end in answers.ended:
+            self._ended(placed, end)
 
     async def _seen(self, system: BatchSystem, placed: Placed, facts: QueuedJob) -> None:
         placed.state, placed.reason, placed.node = facts.state, facts.reason, facts.node
         if placed.addresses and placed.address is None:
-            self._ask_soon = True  # its worker is gone: it ends soon, and whose fault that was must be known
+            self._inquiry.soon()  # its worker is gone: it ends soon, and whose fault that was must be known
         if why := system.never(facts):
             self.failure = ClusterError(f"job {facts.id} of worker group '{placed.group}' can never start: {why}")
         if facts.state is JobState.PENDING and placed.address is None:
@@ -288,23 +218,6 @@ class BatchCluster(SpecCluster):  # type: ignore[misc]
         job = self.workers.pop(name, None)
         if job is not None:
             job.forget()
-
-    # What workers say
-
-    def _died(self, said: dict[str, Any]) -> None:
-        self.deaths.report(said["worker"], Death(said["reason"]))
-        self.listener.died(said)
-
-    def _refused(self, said: dict[str, Any]) -> None:
-        """A worker was not admitted; its job ends by itself."""
-        if placed := self._placed(said["name"]):
-            self.groups[placed.group].refused(placed, said["node"], said["reason"])
-            self.listener.said(f"worker {placed.name} on {said['node']} is refused: {said['reason']}")
-            self._ask_soon = True
-
-    def _left_well(self, said: dict[str, Any]) -> None:
-        if placed := self._placed(said["name"]):
-            placed.left = True
 
     def _give_up_hopeless(self) -> None:
         """Give up groups whose jobs come to nothing; without any group left, the campaign."""
@@ -373,7 +286,7 @@ class BatchCluster(SpecCluster):  # type: ignore[misc]
 
     async def _release(self, left: int) -> None:
         """Retire workers that no block will come for."""
-        states = [state for state in self.scheduler.workers.values() if self._placed(state.name)]
+        states = [state for state in self.scheduler.workers.values() if self._roster.placed(state.name)]
         idle = [state for state in states if not state.processing]
         treated = sum(min(len(state.processing), state.nthreads) for state in states)
         number = to_release(len(states), len(idle), max(0, left - treated))
@@ -381,11 +294,11 @@ class BatchCluster(SpecCluster):  # type: ignore[misc]
         names = [str(state.name) for state in slowest[:number]]
         if names:
             for name in names:
-                if placed := self._placed(name):
+                if placed := self._roster.placed(name):
                     placed.released = True
             # By name, as SpecCluster's own way hands over names for addresses, which retires nobody
             await self.scheduler.retire_workers(names=names, close_workers=True, remove=True)
-            self._ask_soon = True
+            self._inquiry.soon()
 
     async def _cancel(self, names: Sequence[str], why: str) -> None:
         """Cancel jobs, all of a batch system in one command."""

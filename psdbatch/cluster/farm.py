@@ -10,10 +10,11 @@ from typing import Any
 import dask
 from distributed import Client
 
-from psdbatch.cluster.batch import BatchCluster, Listener
+from psdbatch.cluster.batch import BatchCluster
 from psdbatch.cluster.deaths import Death, Deaths
 from psdbatch.cluster.events import DEATHS, Events
 from psdbatch.cluster.jobs import JobSheet
+from psdbatch.cluster.listener import Listener
 from psdbatch.cluster.local import local_cluster, workers_of
 from psdbatch.cluster.network import scheduler_place
 from psdbatch.cluster.reaper import Reaper
