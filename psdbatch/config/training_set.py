@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from psdbatch.columns import NO_LABEL
 from psdbatch.config.section import Section
+from psdbatch.wording import nearest
 
 
 class Cut(Section):
@@ -123,6 +124,10 @@ class TrainingSet(Section):
         gt=0,
         description="signals wanted, all parts together; default: as many of each class as the rarest one has, with shortfall = 'error' as many as fill all strata evenly",
     )
+    mix: Literal["even", "natural"] | dict[str, float] = Field(
+        "even",
+        description="classes in the set: 'even', 'natural' (as the sources have them), or a table of relative numbers, { gamma = 9, neutron = 1 }; amplitudes of a class stay even",
+    )
     energies: tuple[float, ...] = Field(
         (),
         description="edges of the amplitude strata, ADC units, signals outside are left out; default: 'bins' of equal logarithmic width",
@@ -149,6 +154,19 @@ class TrainingSet(Section):
             twice = [name for number, name in enumerate(names) if name in names[:number]]
             if twice:
                 raise ValueError(f"two {what} are named '{twice[0]}'")
+        if isinstance(self.mix, dict):
+            _check_mix(self.mix, self.classes)
         if len(self.classes) > NO_LABEL:
             raise ValueError(f"{len(self.classes)} classes are more than a label can tell apart ({NO_LABEL})")
         return self
+
+
+def _check_mix(mix: dict[str, float], classes: tuple[str, ...]) -> None:
+    unknown = [name for name in mix if name not in classes]
+    if unknown:
+        raise ValueError(
+            f"'mix' names '{unknown[0]}', which is no class ({', '.join(classes)}){nearest(unknown[0], classes)}"
+        )
+    poor = [name for name in classes if not 0 < mix.get(name, 0.0) < float("inf")]
+    if poor:
+        raise ValueError(f"'mix' gives class '{poor[0]}' no signals; write a number above 0 for each of the classes")

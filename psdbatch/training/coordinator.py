@@ -31,6 +31,9 @@ from psdbatch.training.witness import Witness
 from psdbatch.training_set.build import build_set
 from psdbatch.training_set.store import StoredSet
 
+NEARLY_EVEN = 1.01
+"""Ratio of the largest to the smallest class below which weights of classes do not matter."""
+
 
 @dataclass(frozen=True)
 class Summary:
@@ -116,6 +119,11 @@ def _find_set(config: TrainingConfig, progress: TrainingProgress) -> StoredSet:
     stored = build_set(config)
     for alarm in stored.facts.provenance.get("alarms", ()):
         progress.note(f"ALARM: {alarm}")
+    counts = stored.facts.counts["train"].values()
+    if config.optimisation.class_weights != "none" and max(counts) < NEARLY_EVEN * max(min(counts), 1):
+        progress.note(
+            "class_weights changes next to nothing: this set has as many signals of each class; 'set.mix' makes others"
+        )
     return stored
 
 

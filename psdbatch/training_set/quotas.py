@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -48,6 +48,35 @@ def spread(available: Array, wanted: int) -> Array:
     more = np.flatnonzero(have > level)[: wanted - int(take.sum())]
     take[more] += 1
     return take
+
+
+def class_shares(available: Array, mix: str | Mapping[str, float], classes: Sequence[str]) -> Array:
+    """Fraction of the set that each class makes up, ``(classes,)``; ``available`` is what the classes have, as for a natural mix."""
+    if isinstance(mix, str):
+        weight = np.asarray(available, float) if mix == "natural" else np.ones(len(classes))
+    else:
+        weight = np.array([mix[name] for name in classes], float)
+    shares: Array = weight / max(weight.sum(), 1e-300)
+    return shares
+
+
+def apportion(total: int, shares: Array) -> Array:
+    """``total`` signals in the given shares, int64; the largest remainders are rounded up, the first ones of equal ones."""
+    exact = total * shares
+    whole: Array = np.floor(exact).astype(np.int64)
+    missing = total - int(whole.sum())
+    whole[np.argsort(whole - exact, kind="stable")[:missing]] += 1
+    return whole
+
+
+def most(available: Array, shares: Array) -> Array:
+    """As many signals of each class as there can be in the given shares, int64: the class that is poorest for its share gives all."""
+    there = shares > 0
+    if not there.any():
+        return np.zeros(len(shares), np.int64)
+    poorest = np.flatnonzero(there)[np.argmin(available[there] / shares[there])]
+    wanted: Array = np.minimum(np.rint(available[poorest] * (shares / shares[poorest])), available).astype(np.int64)
+    return wanted
 
 
 def divide(take: Array, fractions: Sequence[float]) -> Array:

@@ -13,7 +13,7 @@ from psdbatch.config.training_set import TrainingSet
 from psdbatch.errors import TrainingSetError
 from psdbatch.training_set.facts import PARTS
 from psdbatch.training_set.grid import Grid
-from psdbatch.training_set.quotas import divide, spread
+from psdbatch.training_set.quotas import apportion, class_shares, divide, most, spread
 from psdbatch.training_set.survey import Counts
 
 Array = NDArray[Any]
@@ -129,19 +129,17 @@ def _group_quotas(strata: Strata, group: int, fraction: float, settings: Trainin
     where = f" in part '{PARTS[group]}'" if strata.available.shape[1] == 3 else ""
     classes = len(settings.classes)
     totals = np.bincount(strata.label, have, classes).astype(np.int64)
-    sizes = np.bincount(strata.label, minlength=classes)  # strata of each class
+    shares = class_shares(totals, settings.mix, settings.classes)
     if settings.shortfall == "error":
-        return _even_quotas(strata, have, sizes, fraction, where, settings)
-    if settings.signals is None:
-        wanted = np.full(classes, totals.min())
-    else:
-        wanted = even_shares(round(settings.signals * fraction), classes)
+        return _even_quotas(strata, have, shares, fraction, where, settings)
+    signals = None if settings.signals is None else round(settings.signals * fraction)
+    wanted = most(totals, shares) if signals is None else apportion(signals, shares)
     rarest = int(np.argmin(totals - wanted))
     if wanted[rarest] > totals[rarest]:
-        name, most = settings.classes[rarest], int(totals.min() * classes / fraction)
+        name, limit = settings.classes[rarest], int(most(totals, shares).sum() / fraction)
         raise TrainingSetError(
             f"class '{name}' has {totals[rarest]:,} signals with a label and in a stratum{where}, {wanted[rarest]:,} are wanted ('set.signals' = {settings.signals:,}, {classes} classes); "
-            f"ask for {most:,} at most, or add sources of '{name}'"
+            f"ask for {limit:,} at most, or add sources of '{name}'"
         )
     chosen = np.zeros(len(have), np.int64)
     for label in range(classes):
@@ -151,15 +149,15 @@ def _group_quotas(strata: Strata, group: int, fraction: float, settings: Trainin
 
 
 def _even_quotas(
-    strata: Strata, have: Array, sizes: Array, fraction: float, where: str, settings: TrainingSet
+    strata: Strata, have: Array, shares: Array, fraction: float, where: str, settings: TrainingSet
 ) -> Array:
-    """Quotas without filling: the classes give the same, and the strata of a class give the same."""
+    """Quotas without filling: the classes have their shares, and the strata of a class give the same."""
     classes = len(settings.classes)
     if settings.signals is None:
-        poorest = np.array([have[strata.label == label].min() * sizes[label] for label in range(classes)])
-        wanted = np.full(classes, poorest.min())
+        own = [have[strata.label == label] for label in range(classes)]
+        wanted = most(np.array([found.min() * len(found) for found in own]), shares)
     else:
-        wanted = even_shares(round(settings.signals * fraction), classes)
+        wanted = apportion(round(settings.signals * fraction), shares)
     chosen = np.zeros(len(have), np.int64)
     for label in range(classes):
         of_class = np.flatnonzero(strata.label == label)

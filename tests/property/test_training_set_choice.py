@@ -15,7 +15,7 @@ from psdbatch.config.training_set import Cut, Splitting
 from psdbatch.training_set.grid import Grid
 from psdbatch.training_set.kernels import NONE, draw
 from psdbatch.training_set.labels import class_numbers, cut_labels, look_up, within
-from psdbatch.training_set.quotas import divide, spread
+from psdbatch.training_set.quotas import apportion, class_shares, divide, most, spread
 from psdbatch.training_set.shuffle import Buckets
 from psdbatch.training_set.splitting import split_runs
 
@@ -50,6 +50,27 @@ def test_division_keeps_every_stratum_and_the_fractions_of_the_whole(
     for part, fraction in zip((1, 2), fractions, strict=True):
         assert abs(parts[:, part].sum() - fraction * take.sum()) <= 1.5
         assert (abs(parts[:, part] - fraction * take) <= 2.5).all()
+
+
+@settings(deadline=None)
+@given(COUNTS, st.data())
+def test_a_mix_is_met_to_a_signal_and_natural_and_even_ones_exactly(counts: list[int], data: st.DataObject) -> None:
+    have, names = np.array(counts), [str(number) for number in range(len(counts))]
+    total = data.draw(st.integers(0, int(have.sum())))
+    natural = class_shares(have, "natural", names)
+    assert (abs(apportion(total, natural) - total * natural) < 1).all()
+    assert (apportion(total, natural) <= have).all()  # so any number of signals up to all can be had
+    assert (most(have, natural) == have).all()
+    even = class_shares(have, "even", names)
+    assert (apportion(total, even) == total // len(counts) + (np.arange(len(counts)) < total % len(counts))).all()
+    assert (most(have, even) == have.min()).all()
+    table = {name: data.draw(st.floats(0.01, 100)) for name in names}
+    given_shares = class_shares(have, table, names)
+    found, wanted = most(have, given_shares), [table[name] for name in names]
+    assert (found <= have).all()
+    limit = min(count / value for count, value in zip(counts, wanted, strict=True))
+    assert np.allclose(found, np.multiply(wanted, limit), atol=1)
+    assert apportion(total, given_shares).sum() == total
 
 
 @st.composite

@@ -19,6 +19,7 @@ from psdbatch.config.training import TrainingConfig
 from psdbatch.errors import ConfigurationError, PsdbatchError, TrainingSetError
 from psdbatch.simulation.files import load_truth, simulate_run, truth_path
 from psdbatch.simulation.settings import Simulation
+from psdbatch.training.feeding import class_weights
 from psdbatch.training_set import survey
 from psdbatch.training_set.build import build_set
 from psdbatch.training_set.store import StoredSet, open_set
@@ -118,6 +119,42 @@ def test_without_a_number_every_class_gives_as_many_as_the_rarest_has(make: Make
     rarest = min(source["labelled"].values())
     total = {name: sum(part[name] for part in stored.facts.counts.values()) for name in ("gamma", "neutron")}
     assert total == {"gamma": rarest, "neutron": rarest}
+
+
+def test_classes_come_in_the_mix_that_is_asked_for_and_weights_make_up_for_it(make: Make) -> None:
+    natural = build_set(make(mix="natural", path="natural.zarr"))
+    labelled = natural.facts.provenance["sources"][0]["labelled"]
+    total = {name: sum(part[name] for part in natural.facts.counts.values()) for name in labelled}
+    assert total == labelled  # all there are
+    assert labelled["gamma"] > 1.2 * labelled["neutron"]
+    weights = class_weights(natural.facts.counts["train"], natural.facts.classes, "balanced")
+    assert weights[1] / weights[0] == pytest.approx(labelled["gamma"] / labelled["neutron"], rel=0.02)
+    table = build_set(make(mix={"neutron": 1, "gamma": 9}, signals=1000, path="table.zarr"))
+    assert table.facts.counts["train"] == {"gamma": 720, "neutron": 80}
+    assert table.facts.counts["test"] == {"gamma": 90, "neutron": 10}
+    with pytest.raises(TrainingSetError, match=r"'set\.mix' is 'even', was 'natural'"):
+        build_set(make(path="natural.zarr"))
+
+
+@pytest.mark.parametrize(
+    ("mix", "message"),
+    [
+        ({"gamma": 1, "neutrons": 1}, "'mix' names 'neutrons', which is no class .* did you mean 'neutron'"),
+        ({"gamma": 1}, "'mix' gives class 'neutron' no signals"),
+        ({"gamma": 1, "neutron": 0}, "'mix' gives class 'neutron' no signals"),
+        ("uneven", "mix"),
+    ],
+)
+def test_a_mix_that_makes_no_sense_is_refused(make: Make, mix: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make(mix=mix)
+
+
+def test_a_mix_for_which_a_class_is_too_rare_is_refused_with_what_there_is(make: Make) -> None:
+    with pytest.raises(
+        TrainingSetError, match=r"class 'neutron' has .* 1,800 are wanted .* ask for 1,[23]\d\d at most"
+    ):
+        build_set(make(mix={"neutron": 9, "gamma": 1}, signals=2000))
 
 
 def test_parts_are_mixed_over_sources_files_and_classes(make: Make, simulated: Path) -> None:
