@@ -92,9 +92,10 @@ def psd_plot(
     edges = _edges(charge[good], shape[good], bins)
     panels = 1 + (classes is not None) + bool(figures)
     with figure(path, panels, 3.6 * panels + 0.5, 3.2) as axes:
-        _density(axes[0], np.histogram2d(charge[good], shape[good], edges)[0], edges, int(good.sum()))
+        density(axes[0], np.histogram2d(charge[good], shape[good], edges)[0], edges, int(good.sum()))
         if classes is not None:
-            _class_map(axes[1], charge[good], shape[good], classes[good], class_names, edges)
+            each = [(charge[good & (classes == k)], shape[good & (classes == k)]) for k in range(len(class_names))]
+            class_map(axes[1], np.stack([np.histogram2d(*one, edges)[0] for one in each]), class_names, edges)
         for ax in axes[: panels - bool(figures)]:
             ax.set(xscale="log", xlabel=f"long charge [{charge_unit}]", ylabel=psd_name)
         if figures:
@@ -130,7 +131,8 @@ def _edges(charge: Array, shape: Array, bins: int) -> tuple[Array, Array]:
     return np.geomspace(low, max(high, 1.01 * low), bins + 1), np.linspace(first - margin, last + margin, bins + 1)
 
 
-def _density(ax: Any, counts: Array, edges: tuple[Array, Array], signals: int) -> None:
+def density(ax: Any, counts: Array, edges: tuple[Array, Array], signals: int) -> None:
+    """Draw signals per cell, ``counts`` of shape ``(x, y)``; the title says that they are ``signals`` together."""
     from matplotlib.colors import LogNorm
 
     filled = np.ma.masked_equal(counts.T, 0)
@@ -139,21 +141,21 @@ def _density(ax: Any, counts: Array, edges: tuple[Array, Array], signals: int) -
     ax.set_title(f"{signals:,} signals")
 
 
-def _class_map(
-    ax: Any, charge: Array, shape: Array, label: Array, names: Sequence[str], edges: tuple[Array, Array]
-) -> None:
+def class_map(ax: Any, counts: Array, names: Sequence[str], edges: tuple[Array, Array]) -> None:
+    """Draw which class most signals of each cell have, stronger for a purer cell; ``counts`` ``(classes, x, y)``."""
     from matplotlib.colors import to_rgb
     from matplotlib.patches import Patch
 
-    counts = np.stack([np.histogram2d(charge[label == k], shape[label == k], edges)[0].T for k in range(len(names))])
-    total = counts.sum(axis=0)
-    first = counts.argmax(axis=0)
-    purity = counts.max(axis=0) / np.maximum(total, 1)
-    strength = np.clip((purity - 1 / len(names)) / (1 - 1 / len(names)), 0.15, 1)[..., None]
+    signals = counts.sum(axis=(1, 2))
+    cells = counts.swapaxes(1, 2)
+    total = cells.sum(axis=0)
+    first = cells.argmax(axis=0)
+    purity = cells.max(axis=0) / np.maximum(total, 1)
+    strength = np.clip((purity - 1 / len(names)) / max(1 - 1 / len(names), 1e-9), 0.15, 1)[..., None]
     colours = np.array([to_rgb(COLOURS[k % len(COLOURS)]) for k in range(len(names))])
     image = np.where(total[..., None] > 0, 1 - strength * (1 - colours[first]), 1.0)
     ax.pcolormesh(*edges, image, rasterized=True)
-    share = np.array([(label == k).mean() for k in range(len(names))])
+    share = signals / max(1, signals.sum())
     ax.legend(
         handles=[
             Patch(color=COLOURS[k % len(COLOURS)], label=f"{name} ({100 * share[k]:.1f} %)")
