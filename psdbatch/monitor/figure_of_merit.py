@@ -119,7 +119,8 @@ def figure_of_merit(
     given = np.asarray(values, np.float64)
     given = given[np.isfinite(given)]
     _check_enough(len(given), low, high)
-    return FigureOfMerit(*_fit(*_histogram(given), low, high), signals=len(given), low=low, high=high, gates=gates)
+    gamma, neutron = _fit(*_histogram(given), low, high)
+    return FigureOfMerit(gamma, neutron, signals=len(given), low=low, high=high, gates=gates)
 
 
 def figure_of_merit_of_counts(
@@ -145,10 +146,10 @@ def figure_of_merit_of_counts(
     signals, width = int(held.sum()), float(limits[1] - limits[0])
     _check_enough(signals, low, high)
     peaks = _fit(held, 0.5 * (limits[1:] + limits[:-1]), low, high)
-    narrower = [
+    gamma, neutron = (
         replace(peak, sigma=math.sqrt(max(peak.sigma**2 - width**2 / 12, (0.25 * width) ** 2))) for peak in peaks
-    ]
-    return FigureOfMerit(*narrower, signals=signals, low=low, high=high, gates=gates)
+    )
+    return FigureOfMerit(gamma, neutron, signals=signals, low=low, high=high, gates=gates)
 
 
 def _check_enough(signals: int, low: float, high: float) -> None:
