@@ -10,6 +10,7 @@ from pathlib import Path
 
 import dask
 from distributed import Client, LocalCluster
+from distributed.system import MEMORY_LIMIT
 
 from psdbatch.cluster.nanny import ReportingNanny
 from psdbatch.cluster.settings import SETTINGS
@@ -49,7 +50,7 @@ def local_cluster(config: Cluster, logs: Path) -> Iterator[tuple[LocalCluster, C
             n_workers=processes,
             threads_per_worker=threads,
             worker_class=ReportingNanny,
-            memory_limit=config.memory or "auto",
+            memory_limit=config.memory or MEMORY_LIMIT // processes,  # Dask would give a thread a core's share
             dashboard_address=config.dashboard or "127.0.0.1:0",  # without one, a port that nobody is told
             silence_logs=logging.CRITICAL,
             notes=str(logs),
