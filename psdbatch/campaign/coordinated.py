@@ -23,6 +23,11 @@ class CoordinatedDirectory:
         return self.path / "logs"
 
     @property
+    def coordinator_script(self) -> Path:
+        """The coordinator's own job, as submitted."""
+        return self.path / "coordinator.sh"
+
+    @property
     def certificates(self) -> Path:
         """This start's certificate, for the owner alone; there while a coordinator on a batch system runs."""
         return self.path / "certificates"

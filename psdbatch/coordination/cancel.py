@@ -1,4 +1,4 @@
-"""Stop a campaign wherever it runs: its coordinator in order, then what it left in the queues."""
+"""Stop a campaign or training wherever it runs: its coordinator in order, then what it left in the queues."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from psdbatch.campaign.directory import CampaignDirectory
+from psdbatch.campaign.coordinated import CoordinatedDirectory
 from psdbatch.campaign.journal import Journal
 from psdbatch.cluster.systems import JobState, batch_system
 from psdbatch.config.cluster import System
@@ -39,8 +39,8 @@ class Cancellation:
     jobs: list[str] = field(default_factory=list)
 
 
-def cancel(directory: CampaignDirectory, say: Callable[[str], object], orderly: float = ORDERLY) -> Cancellation:
-    """Stop the coordinator and cancel all jobs of a campaign; finished blocks stay.
+def cancel(directory: CoordinatedDirectory, say: Callable[[str], object], orderly: float = ORDERLY) -> Cancellation:
+    """Stop the coordinator and cancel all its jobs; finished blocks and checkpoints stay.
 
     Parameters
     ----------
@@ -52,12 +52,12 @@ def cancel(directory: CampaignDirectory, say: Callable[[str], object], orderly: 
     Raises
     ------
     CampaignError
-        There is no campaign, or its coordinator is a process on another host, or does not stop.
+        Nothing was ever started there, or its coordinator is a process on another host, or does not stop.
     BatchSystemError
         A batch system gives no answer or does not cancel.
     """
     if not directory.journal.exists():
-        raise CampaignError(f"{directory.path}: is not a campaign that was ever started or submitted")
+        raise CampaignError(f"{directory.path}: is not a campaign or training that was ever started or submitted")
     done = Cancellation()
     jobs, queue = _look(directory)
     for job in jobs:
@@ -88,7 +88,7 @@ def _stop_job(job: CampaignJob, queue: Queue, say: Callable[[str], object], orde
 
 
 def _stop_process(
-    directory: CampaignDirectory, holder: Coordinator, say: Callable[[str], object], orderly: float
+    directory: CoordinatedDirectory, holder: Coordinator, say: Callable[[str], object], orderly: float
 ) -> None:
     if not holder.is_here:
         raise CampaignError(
@@ -103,7 +103,7 @@ def _stop_process(
     say(f"coordinator, {holder}: has stopped")
 
 
-def _cancel_workers(directory: CampaignDirectory, say: Callable[[str], object], done: Cancellation) -> None:
+def _cancel_workers(directory: CoordinatedDirectory, say: Callable[[str], object], done: Cancellation) -> None:
     jobs, queue = _look(directory)
     left: dict[System, list[CampaignJob]] = {}
     for job in jobs:
@@ -116,7 +116,7 @@ def _cancel_workers(directory: CampaignDirectory, say: Callable[[str], object], 
         say(f"workers: {len(numbers)} jobs cancelled: {', '.join(numbers)}")
 
 
-def _look(directory: CampaignDirectory) -> tuple[list[CampaignJob], Queue]:
+def _look(directory: CoordinatedDirectory) -> tuple[list[CampaignJob], Queue]:
     jobs = submitted_jobs(Journal(directory.journal).read())
     queue = ask_queue(jobs)
     for reason in queue.unanswered.values():

@@ -1,4 +1,4 @@
-"""What the campaign's jobs have printed: ``logs/GROUP-NUMBER-JOB.log`` and ``logs/coordinator-JOB.log``."""
+"""What jobs have printed: ``logs/GROUP-NUMBER-JOB.log`` and ``logs/coordinator-JOB.log``; replicas, ``replica-ROUND-RANK.log``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from psdbatch.campaign.directory import CampaignDirectory
+from psdbatch.campaign.coordinated import CoordinatedDirectory
 from psdbatch.errors import CampaignError
 
 NAME = re.compile(r"(?P<worker>(?P<group>[A-Za-z][A-Za-z0-9_]*)-\d+)-(?P<job>\d+)\.log|coordinator-(?P<own>\d+)\.log")
@@ -47,7 +47,7 @@ class JobLog:
 
 
 def find_logs(
-    directory: CampaignDirectory, group: str | None = None, job: str | None = None, coordinator: bool = False
+    directory: CoordinatedDirectory, group: str | None = None, job: str | None = None, coordinator: bool = False
 ) -> list[JobLog]:
     """Logs of jobs, the newest last.
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from psdbatch.campaign.commit import CommitRecord
+from psdbatch.campaign.coordinated import CoordinatedDirectory
 from psdbatch.campaign.directory import CampaignDirectory
 from psdbatch.campaign.finalise import Summary, summarise
 from psdbatch.campaign.journal import Journal
@@ -30,8 +31,30 @@ class RunState:
 
 
 @dataclass(frozen=True)
-class Status:
-    """What directory and batch systems tell.
+class AtWork:
+    """Who is at work, whatever it is for.
+
+    Attributes
+    ----------
+    last_event
+        The newest line of the journal.
+    coordinator
+        Who coordinates now, if anyone does.
+    jobs
+        Batch jobs by group; empty where there were none.
+    unanswered
+        Why batch systems could not be asked.
+    """
+
+    last_event: dict[str, object] | None
+    coordinator: str | None
+    jobs: tuple[GroupJobs, ...]
+    unanswered: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Status(AtWork):
+    """What directory and batch systems tell of a campaign.
 
     Attributes
     ----------
@@ -41,27 +64,27 @@ class Status:
         Age of the newest commit in seconds.
     recent_rate
         Signals per second over the commits of the last ten minutes.
-    last_event
-        The newest line of the journal.
-    coordinator
-        Who coordinates the campaign now, if anyone does.
-    jobs
-        Batch jobs by group; empty for a campaign without any.
-    unanswered
-        Why batch systems could not be asked.
     """
 
     summary: Summary | None
     runs: tuple[RunState, ...]
     last_commit: float | None
     recent_rate: float | None
-    last_event: dict[str, object] | None
-    coordinator: str | None
-    jobs: tuple[GroupJobs, ...]
-    unanswered: tuple[str, ...]
 
 
 RECENT = 600.0
+
+
+def who_is_at_work(directory: CoordinatedDirectory, events: Sequence[dict[str, Any]]) -> AtWork:
+    """Who is at work by a journal's events; each batch system is asked once about the jobs that may be left."""
+    jobs = submitted_jobs(events)
+    queue, holder = ask_queue(jobs), current(directory)
+    return AtWork(
+        last_event=events[-1] if events else None,
+        coordinator=str(holder) if holder else None,
+        jobs=count_jobs(jobs, queue),
+        unanswered=tuple(queue.unanswered.values()),
+    )
 
 
 def read_status(directory: CampaignDirectory) -> Status:
@@ -73,9 +96,7 @@ def read_status(directory: CampaignDirectory) -> Status:
         There is no campaign, not even one that was submitted.
     """
     events = list(Journal(directory.journal).read())
-    jobs = submitted_jobs(events)
-    queue = ask_queue(jobs)
-    plan = None if jobs and not directory.plan.exists() else Plan.read(directory.plan)
+    plan = None if submitted_jobs(events) and not directory.plan.exists() else Plan.read(directory.plan)
     records = [CommitRecord.read(directory.record(name)) for name in directory.committed()] if plan else []
     finished = Counter(record.run for record in records)
     quarantined = Counter(record.run for record in records if record.quarantine)
@@ -85,8 +106,8 @@ def read_status(directory: CampaignDirectory) -> Status:
         if "finished" in record.report
     ]
     newest = max((finish for finish, _, _ in times), default=None)
-    holder = current(directory)
     return Status(
+        **vars(who_is_at_work(directory, events)),
         summary=_summary(plan, records, events) if plan else None,
         runs=tuple(
             RunState(run.name, run.signals, -(-run.signals // plan.block), finished[run.name], quarantined[run.name])
@@ -96,10 +117,6 @@ def read_status(directory: CampaignDirectory) -> Status:
         else (),
         last_commit=None if newest is None else time.time() - newest,
         recent_rate=_rate([entry for entry in times if newest is not None and entry[0] > newest - RECENT]),
-        last_event=events[-1] if events else None,
-        coordinator=str(holder) if holder else None,
-        jobs=count_jobs(jobs, queue),
-        unanswered=tuple(queue.unanswered.values()),
     )
 
 

@@ -5,16 +5,19 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from psdbatch.campaign import files
+from psdbatch.campaign.coordinated import CoordinatedDirectory
 from psdbatch.campaign.directory import CampaignDirectory
 from psdbatch.campaign.journal import Journal
 from psdbatch.campaign.layout import store_layout
 from psdbatch.campaign.prepare import find_files
 from psdbatch.cluster.systems import BatchSystem, batch_system
 from psdbatch.config import CampaignConfig
-from psdbatch.config.cluster import System
+from psdbatch.config.cluster import Cluster, System
 from psdbatch.coordination.jobs import COORDINATOR_SUBMITTED, CampaignJob, ask_queue, submitted_jobs
 from psdbatch.coordination.lock import current
 from psdbatch.coordination.notice import PATIENCE
@@ -25,6 +28,28 @@ NOTICE = 300.0
 
 KEPT_VARIABLES = ("PATH", "LD_LIBRARY_PATH")
 """Environment that a job needs as it is here, besides the site's and psdbatch's own."""
+
+
+@dataclass(frozen=True)
+class Errand:
+    """What a coordinator is submitted for.
+
+    Attributes
+    ----------
+    what
+        ``"campaign"`` or ``"training"``.
+    directory
+        Where it works.
+    cluster
+        Its workers and its own job.
+    command
+        Arguments of ``psdbatch``.
+    """
+
+    what: str
+    directory: CoordinatedDirectory
+    cluster: Cluster
+    command: tuple[str, ...]
 
 
 def submit(config: CampaignConfig, source: Path, sample: float | None = None) -> CampaignJob:
@@ -43,15 +68,37 @@ def submit(config: CampaignConfig, source: Path, sample: float | None = None) ->
         Something is wrong with the configuration, a coordinator is at work or waits already, or the batch system
         refuses the job.
     """
-    kind = coordinator_system(config)
-    check(config)
+    return submit_errand(campaign_errand(config, source, sample), lambda: check(config))
+
+
+def campaign_errand(config: CampaignConfig, source: Path, sample: float | None = None) -> Errand:
+    """The errand of a campaign's coordinator; arguments as of :func:`submit`."""
+    part = () if sample is None else ("--sample", repr(sample))
     directory = CampaignDirectory(Path(config.campaign))
+    return Errand("campaign", directory, config.cluster, ("run", str(source.absolute()), *part))
+
+
+def submit_errand(errand: Errand, check: Callable[[], object]) -> CampaignJob:
+    """Write a coordinator's job script into its directory, and submit it.
+
+    Parameters
+    ----------
+    check
+        Sees now what would let the job fail at its start.
+
+    Raises
+    ------
+    PsdbatchError
+        As :func:`submit`.
+    """
+    directory, kind = errand.directory, coordinator_system(errand.cluster)
+    check()
     refuse_second(directory)
     system = batch_system(kind)
     try:
         for folder in (directory.path, directory.logs):
             files.make_directory(folder)
-        files.replace_durably(directory.coordinator_script, job_script(system, config, source, sample).encode())
+        files.replace_durably(directory.coordinator_script, job_script(system, errand).encode())
         directory.coordinator_script.chmod(0o700)
     except OSError as error:
         raise StorageError(f"{directory.path}: cannot be written: {error.strerror or error}", lasting=True) from error
@@ -60,13 +107,12 @@ def submit(config: CampaignConfig, source: Path, sample: float | None = None) ->
     return CampaignJob(kind, job, "coordinator", None)
 
 
-def coordinator_system(config: CampaignConfig) -> System:
+def coordinator_system(cluster: Cluster) -> System:
     """The batch system that the coordinator is submitted to."""
-    cluster = config.cluster
     if cluster.kind == "local" and cluster.coordinator.kind is None:
         raise ConfigurationError(
             "'cluster.coordinator.kind' must be 'slurm' or 'sge', so that the coordinator can be submitted; "
-            "'psdbatch run' runs it here"
+            "'psdbatch run' and 'psdbatch train' run it here"
         )
     return cluster.system(cluster.coordinator)
 
@@ -84,12 +130,23 @@ def check(config: CampaignConfig) -> None:
     kept = CampaignDirectory(Path(config.campaign)).plan
     if not Path(config.model.path).exists() and not kept.exists():
         raise ModelError(f"{config.model.path}: the model does not exist")
-    for group in config.cluster.workers:
+    check_images(config.cluster)
+
+
+def check_images(cluster: Cluster) -> None:
+    """Whether the images of the workers are there.
+
+    Raises
+    ------
+    ConfigurationError
+        One is not.
+    """
+    for group in cluster.workers:
         if group.image and "://" not in group.image and not Path(group.image).exists():
             raise ConfigurationError(f"worker group '{group.name}': image {group.image} does not exist")
 
 
-def refuse_second(directory: CampaignDirectory) -> None:
+def refuse_second(directory: CoordinatedDirectory) -> None:
     """Refuse to submit while a coordinator waits or works.
 
     Raises
@@ -115,26 +172,25 @@ def refuse_second(directory: CampaignDirectory) -> None:
         )
 
 
-def job_script(system: BatchSystem, config: CampaignConfig, source: Path, sample: float | None = None) -> str:
+def job_script(system: BatchSystem, errand: Errand) -> str:
     """Shell script of the coordinator's job.
 
     The shell stays between batch system and coordinator: it hands on the signal to stop, waits, and has the job queued
-    again if its time was over before the campaign's end.  The time is kept here, as Grid Engine's own warning before
+    again if its time was over before the end.  The time is kept here, as Grid Engine's own warning before
     a time limit does not come to a job that runs for the second time, and SLURM's comes up to a minute early.
     """
-    job, directory = config.cluster.coordinator, CampaignDirectory(Path(config.campaign))
+    job, directory = errand.cluster.coordinator, errand.directory
     options = system.options(job, f"psdbatch-{_word(directory.path.name)}", directory.logs / "coordinator-{job}.log")
     options += system.enduring
     notice = min(NOTICE, job.walltime / 3)
-    part = [] if sample is None else ["--sample", repr(sample)]
-    program = shlex.join([job.python or sys.executable, "-m", "psdbatch", "run", str(source.absolute()), *part])
+    program = shlex.join([job.python or sys.executable, "-m", "psdbatch", *errand.command])
     kept = [*KEPT_VARIABLES, *system.site_variables, *sorted(key for key in os.environ if key.startswith("PSDBATCH_"))]
     variables = {key: os.environ[key] for key in kept if key in os.environ} | job.environment
     variables[PATIENCE] = f"{notice * 2 / 3:.0f}"  # the rest is for the workers' end
     return "\n".join(
         [
             "#!/bin/bash",
-            f"# Coordinator of the campaign in {directory.path}, written by 'psdbatch submit'.",
+            f"# Coordinator of the {errand.what} in {directory.path}, written by 'psdbatch submit'.",
             *(f"{system.directive} {option}" for option in options),
             "",
             *(f"export {key}={shlex.quote(value)}" for key, value in variables.items()),

@@ -14,7 +14,7 @@ from psdbatch.cluster.systems import batch_system
 from psdbatch.config import read_config
 from psdbatch.config.cluster import Cluster, JobRequest
 from psdbatch.config.training import read_training
-from psdbatch.coordination.submit import coordinator_system, job_script
+from psdbatch.coordination.submit import campaign_errand, coordinator_system, job_script
 from tests.servers.sge import GridEngine
 from tests.servers.sge_configuration import PROJECTS
 from tests.servers.slurm import Slurm
@@ -43,8 +43,8 @@ def scripts(path: Path, folder: Path) -> dict[str, str]:
     """Every job script of a ready file: one for each worker group, and the coordinator's of a campaign."""
     cluster, found = cluster_of(path), {}
     if "coordinator" in requests(path):
-        config = read_config(path)
-        found["coordinator"] = job_script(batch_system(coordinator_system(config)), config, path)
+        errand = campaign_errand(read_config(path), path)
+        found["coordinator"] = job_script(batch_system(coordinator_system(cluster)), errand)
     for group in cluster.workers:
         spec = job_spec(cluster.system(group), group, f"{group.name}-1", JobSheet("module", folder, "label"))
         found[group.name] = spec["cls"]("tls://127.0.0.1:1", **spec["options"]).job_script()

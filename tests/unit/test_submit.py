@@ -18,7 +18,7 @@ from psdbatch.config import CampaignConfig
 from psdbatch.config.cluster import System
 from psdbatch.coordination.jobs import GroupJobs, Queue, count_jobs, submitted_jobs
 from psdbatch.coordination.logs import find_logs, follow
-from psdbatch.coordination.submit import coordinator_system, job_script
+from psdbatch.coordination.submit import campaign_errand, coordinator_system, job_script
 from psdbatch.errors import CampaignError, ConfigurationError
 
 
@@ -41,7 +41,7 @@ def script(
     python.chmod(0o755)
     config = configuration(folder, kind=system, python=str(python), walltime=walltime)
     path = folder / "coordinator.sh"
-    path.write_text(job_script(batch_system(system), config, folder / "campaign.toml", sample))
+    path.write_text(job_script(batch_system(system), campaign_errand(config, folder / "campaign.toml", sample)))
     return path
 
 
@@ -111,8 +111,8 @@ def test_a_campaign_that_ends_is_not_queued_again(tmp_path: Path) -> None:
 
 def test_a_local_cluster_needs_to_be_told_where_its_coordinator_goes(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"'cluster.coordinator.kind' must be 'slurm' or 'sge'"):
-        coordinator_system(configuration(tmp_path))
-    assert coordinator_system(configuration(tmp_path, kind="sge")) == "sge"
+        coordinator_system(configuration(tmp_path).cluster)
+    assert coordinator_system(configuration(tmp_path, kind="sge").cluster) == "sge"
 
 
 JOURNAL = [
