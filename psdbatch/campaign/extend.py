@@ -21,7 +21,10 @@ def extend(old: Plan, new: Plan, finished: Collection[str]) -> Plan:
     ChangedError
         The question, or a file of an unfinished run, is not what the campaign was planned with.
     """
-    changes = list(_differences(old.question, new.question))
+    changes = [
+        f"{where}: was {json.dumps(before)}, is now {json.dumps(now)}"
+        for where, before, now in differences(old.question, new.question)
+    ]
     found = {run.name: run for run in new.runs}
     for run in old.runs:
         if run.name in found:
@@ -52,9 +55,10 @@ def _file_changes(old: PlannedRun, new: PlannedRun) -> Iterator[str]:
             yield f"{path}: was modified (same size, other modification time or content)"
 
 
-def _differences(old: Any, new: Any, where: str = "") -> Iterator[str]:
+def differences(old: Any, new: Any, where: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Where two nested dictionaries differ, as names joined by dots, and what stands there."""
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         for key in sorted(old.keys() | new.keys()):
-            yield from _differences(old.get(key), new.get(key), f"{where}.{key}" if where else key)
+            yield from differences(old.get(key), new.get(key), f"{where}.{key}" if where else key)
     elif old != new:
-        yield f"{where}: was {json.dumps(old)}, is now {json.dumps(new)}"
+        yield where, old, new

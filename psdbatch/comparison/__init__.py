@@ -1,0 +1,1 @@
+"""Two answers to the same signals: where they agree, and which signals changed class."""

@@ -1,0 +1,231 @@
+"""A comparison from start to end: which signals belong together, counts, changed signals."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from psdbatch.campaign.extend import differences
+from psdbatch.columns import TIMESTAMP
+from psdbatch.comparison.agreement import Agreement
+from psdbatch.comparison.changed import ChangedTable
+from psdbatch.comparison.errors import ComparisonError
+from psdbatch.comparison.online import OnlineAnswers, open_online
+from psdbatch.comparison.pairing import Aside, Match, pairs_by_hit, pairs_by_position
+from psdbatch.comparison.rows import Pairs, State
+from psdbatch.comparison.side import Side, open_side
+
+
+class Watcher(Protocol):
+    """Is told how it goes; :class:`psdbatch.monitor.progress.Progress` is one."""
+
+    def begin(self, total: int, done: int) -> None:
+        """Signals there are, and how many of them are done."""
+
+    def advance(self, signals: int, written: int) -> None:
+        """Signals that were compared or counted."""
+
+
+@dataclass(frozen=True)
+class OnlineRequest:
+    """Take the answer recorded online as B.
+
+    Attributes
+    ----------
+    column, threshold, classes
+        See :func:`psdbatch.comparison.online.open_online`.
+    """
+
+    column: str | None = None
+    threshold: float | None = None
+    classes: tuple[str, str] = ("gamma", "neutron")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Outcome of a comparison.
+
+    Attributes
+    ----------
+    a, b
+        What was compared.
+    match
+        How signals were found: by position, or by hit.
+    runs
+        Runs that both have.
+    only_a, only_b
+        Signals of the runs that only one has, by run.
+    agreement
+        All counts.
+    aside
+        Signals that take no part.
+    notes
+        What differs besides the answers, and what to know.
+    """
+
+    a: Side
+    b: Side
+    match: Match
+    runs: tuple[str, ...]
+    only_a: Mapping[str, int]
+    only_b: Mapping[str, int]
+    agreement: Agreement
+    aside: Aside
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def accounting(self) -> dict[str, int]:
+        """``signals = compared + only_a + only_b + neither``: answers in both, in one and in none of the two."""
+        states = self.agreement.states
+        answered = int(State.ANSWERED)
+        compared = int(states[answered, answered])
+        only_a, only_b = int(states[answered].sum()) - compared, int(states[:, answered].sum()) - compared
+        total = int(states.sum())
+        return {
+            "signals": total,
+            "compared": compared,
+            "only_a": only_a,
+            "only_b": only_b,
+            "neither": total - compared - only_a - only_b,
+        }
+
+
+def compare(
+    path_a: Path,
+    path_b: Path | None,
+    online: OnlineRequest | None = None,
+    run: str | None = None,
+    match: Match | None = None,
+    changed: ChangedTable | None = None,
+    watcher: Watcher | None = None,
+) -> Comparison:
+    """Compare two results on the same signals.
+
+    Parameters
+    ----------
+    path_a, path_b
+        Campaign directories or stores.
+    online
+        Compare with the answer that was recorded online, in B or, without B, in A itself.
+    run
+        One run only.
+    match
+        By position or by hit; None: by hit for online answers of frames without samples, else by position.
+    changed
+        Where signals that changed class are written.
+
+    Raises
+    ------
+    CampaignError, ComparisonError
+        No results, nothing to compare, or not the same signals.
+    """
+    a, b, match = _sides(path_a, path_b, online, run, match)
+    signals_a = {stored.name: stored.signals for stored in a.contents.runs}
+    signals_b = {stored.name: stored.signals for stored in b.contents.runs}
+    common = tuple(name for name in signals_a if name in signals_b)
+    if not common:
+        raise ComparisonError(
+            f"{a.name} and {b.name} have no run in common: {', '.join(signals_a)} and {', '.join(signals_b)}; "
+            "'run' in [input] of campaign.toml decides how runs are named"
+        )
+    found = Comparison(
+        a,
+        b,
+        match,
+        common,
+        {name: count for name, count in signals_a.items() if name not in signals_b},
+        {name: count for name, count in signals_b.items() if name not in signals_a},
+        Agreement(a.answers.classes, b.answers.classes),
+        Aside(),
+    )
+    if not found.agreement.common:
+        raise ComparisonError(
+            f"{a.name} knows the classes {', '.join(a.answers.classes)}, {b.name} {', '.join(b.answers.classes)}: not one in "
+            "common; classes are matched by name ('classes' in [model]; for online answers --online-classes)"
+        )
+    if watcher:
+        watcher.begin(sum(signals_a[name] for name in common), 0)
+    if changed:
+        changed.open(found.agreement, (a.answers.classes, () if online else b.answers.classes))
+    with changed or nullcontext():
+        for name in common:
+            _compare_run(found, name, changed, watcher)
+    found.notes.extend(_notes(found))
+    return found
+
+
+def _sides(
+    path_a: Path, path_b: Path | None, online: OnlineRequest | None, run: str | None, match: Match | None
+) -> tuple[Side, Side, Match]:
+    a = open_side(path_a, run, "A")
+    if online is None:
+        if path_b is None:
+            raise ComparisonError(
+                "one store alone can only be compared with the online answers that it holds: --online"
+            )
+        return a, open_side(path_b, run, "B"), match or "position"
+    b = open_online(path_b or path_a, run, online.column, online.threshold, online.classes)
+    match = match or ("position" if b.samples is None else "hit")
+    if match == "hit" and b.samples is not None:
+        a = open_side(path_a, run, "A", samples=True)
+    return a, b, match
+
+
+def _compare_run(found: Comparison, name: str, changed: ChangedTable | None, watcher: Watcher | None) -> None:
+    a, b = found.a.run(name), found.b.run(name, detailed=False)
+    units = [side.stored.arrays[TIMESTAMP.name].attrs.get("units", "") for side in (a, b)]
+    if units[0] != units[1]:
+        raise ComparisonError(f"run '{name}': timestamps in units of {units[0]} in A and of {units[1]} in B")
+    pairs: Iterator[Pairs]
+    if found.match == "position":
+        pairs = pairs_by_position(a, b, (found.a.name, found.b.name))
+    else:
+        pairs = pairs_by_hit(a, b, found.aside)
+    for part in pairs:
+        differing = found.agreement.add(part)
+        if changed:
+            changed.write(differing)
+        if watcher:
+            watcher.advance(len(part.a), len(part.a))
+
+
+def _notes(found: Comparison) -> Iterator[str]:
+    for letter, only in (("A", found.only_a), ("B", found.only_b)):
+        for name, signals in only.items():
+            yield f"run '{name}' is in {letter} only: its {signals:,} signals are not counted here"
+    if found.match == "position" and not isinstance(found.b.answers, OnlineAnswers):
+        yield from _file_differences(found)
+    if not found.accounting["compared"] and found.match == "hit":
+        yield (
+            "not one hit of A with an answer is in B: are both of the same run, and do 'raw_location' and 'compressed_location' of "
+            "format mfm read board and channel alike?"
+        )
+    if not isinstance(found.b.answers, OnlineAnswers):
+        one, other = ({key: side.contents.attributes.get(key) for key in _COMPARED} for side in (found.a, found.b))
+        for where, in_a, in_b in differences(one, other):
+            yield f"{where}: {json.dumps(in_a)} in A, {json.dumps(in_b)} in B"
+
+
+_COMPARED = ("configuration", "software")
+"""Attributes of the store whose differences are told: the question, and the versions."""
+
+
+def _file_differences(found: Comparison) -> Iterator[str]:
+    files_a, files_b = (
+        {run.name: run.attributes.get("files") or [] for run in side.contents.runs} for side in (found.a, found.b)
+    )
+    for name in found.runs:
+        one, other = ([_file(file) for file in files[name]] for files in (files_a, files_b))
+        if one != other:
+            yield (
+                f"run '{name}': the files differ in name, size or number of signals; time, board and channel of every signal that "
+                "both have are the same"
+            )
+
+
+def _file(facts: Mapping[str, Any]) -> tuple[Any, ...]:
+    return Path(str(facts.get("path"))).name, facts.get("bytes"), facts.get("signals")
