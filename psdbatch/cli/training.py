@@ -13,17 +13,18 @@ from psdbatch.cli.common import JSON, PATH, open_console, print_json, read_optio
 @click.argument("config", type=PATH)
 @JSON
 def train(config: Path, as_json: bool) -> None:
-    """Train the network of CONFIG (training.toml) to its end; go on where it stopped.
+    """Train the network of CONFIG (training.toml, or a training directory) to its end; go on where it stopped.
 
     Builds the training set if there is none, trains on as many replicas as CONFIG says, freezes the best network and
-    evaluates it on the test part.  'psdbatch cancel DIRECTORY' stops it.
+    evaluates it on the test part.  'psdbatch submit' does the same as a batch
+    job, 'psdbatch status DIRECTORY' shows how far it is, 'psdbatch cancel DIRECTORY' stops it.
     """
-    from psdbatch.config.training import read_training
     from psdbatch.training.coordinator import run_training
     from psdbatch.training.progress import TrainingProgress
+    from psdbatch.training.status import read_training_at
 
     console = open_console(quiet=as_json)
-    summary = run_training(read_training(config), TrainingProgress(console))
+    summary = run_training(read_training_at(config), TrainingProgress(console))
     if as_json:
         print_json(summary.facts())
         return

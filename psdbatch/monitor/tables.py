@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from psdbatch.campaign.finalise import Summary
     from psdbatch.campaign.plan import Plan
     from psdbatch.coordination.estimate import Estimate
-    from psdbatch.coordination.status import Status
+    from psdbatch.coordination.status import AtWork, Status
     from psdbatch.models.facts import ModelFacts
     from psdbatch.training.freeze_request import FrozenFile
 
@@ -91,7 +91,7 @@ def estimate_table(expected: Estimate) -> RenderableType:
         facts.append(("memory of a worker", _between(expected.memory, lambda value: quantity(value, "B"))))
     if expected.caution:
         facts.append(("caution", expected.caution))
-    return _facts(facts)
+    return fact_table(facts)
 
 
 def summary_table(summary: Summary, compared: Iterable[tuple[str, tuple[float, float], float]] = ()) -> RenderableType:
@@ -128,7 +128,7 @@ def summary_table(summary: Summary, compared: Iterable[tuple[str, tuple[float, f
         (f"{name}: planned", f"{_between(interval, write[name])}; in truth {write[name](truth)}")
         for name, interval, truth in compared
     ]
-    return _facts(facts)
+    return fact_table(facts)
 
 
 def status_table(status: Status) -> RenderableType:
@@ -142,7 +142,7 @@ def status_table(status: Status) -> RenderableType:
         facts.append(
             ("last event", " ".join(str(status.last_event.get(key, "")) for key in ("event", "reason")).strip())
         )
-    parts = [_facts(facts)]
+    parts = [fact_table(facts)]
     if status.jobs or status.unanswered:
         parts += [Text(), jobs_table(status)]
     if status.runs:
@@ -153,7 +153,7 @@ def status_table(status: Status) -> RenderableType:
     return Group(*parts)
 
 
-def jobs_table(status: Status) -> RenderableType:
+def jobs_table(status: AtWork) -> RenderableType:
     """Batch jobs: one row per group, and what could not be asked."""
     table = Table("jobs", "system", "pending", "running", "finished", Column("waiting for", overflow="fold"), box=None)
     for group in status.jobs:
@@ -209,7 +209,7 @@ def audit_table(result: Audit) -> RenderableType:
     facts += [("problem", problem) for problem in result.problems[:MOST_ROWS]]
     if len(result.problems) > MOST_ROWS:
         facts.append(("", f"and {len(result.problems) - MOST_ROWS:,} more problems"))
-    return _facts(facts)
+    return fact_table(facts)
 
 
 def model_table(facts: ModelFacts) -> RenderableType:
@@ -219,13 +219,15 @@ def model_table(facts: ModelFacts) -> RenderableType:
     rows += [("output", _tensor(output)) for output in facts.outputs]
     rows.append(("parameters", f"{facts.parameters:,}"))
     rows.append(("operations", ", ".join(f"{name} {count}" for name, count in sorted(facts.operations.items()))))
-    return _facts(rows + card_rows(facts.card))
+    return fact_table(rows + card_rows(facts.card))
 
 
 def frozen_table(frozen: FrozenFile) -> RenderableType:
     """A frozen file, its card, and how it was compared."""
     compared = f"differs from the network by {frozen.difference:.1g} at most, allowed {frozen.tolerance:.0e}"
-    return _facts([("frozen", frozen.path), ("digest", frozen.digest), ("compared", compared), *card_rows(frozen.card)])
+    return fact_table(
+        [("frozen", frozen.path), ("digest", frozen.digest), ("compared", compared), *card_rows(frozen.card)]
+    )
 
 
 def conversion_table(summary: ConversionSummary) -> RenderableType:
@@ -237,7 +239,7 @@ def conversion_table(summary: ConversionSummary) -> RenderableType:
         ("damaged", f"{summary.damaged:,}"),
     ]
     facts += [(f"byte {damage.offset:,}", damage.reason) for damage in summary.damage[:MOST_ROWS]]
-    return _facts(facts)
+    return fact_table(facts)
 
 
 def settings_table(model: type[BaseModel]) -> RenderableType:
@@ -278,7 +280,8 @@ def _between(interval: tuple[float, float], write: Any) -> str:
     return str(low) if low == high else f"{low} to {high}"
 
 
-def _facts(rows: Iterable[tuple[str, str]]) -> RenderableType:
+def fact_table(rows: Iterable[tuple[str, str]]) -> RenderableType:
+    """Names and values, one a line."""
     table = Table.grid(padding=(0, 2))
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")

@@ -20,6 +20,7 @@ from psdbatch.config.cluster import Cluster
 from psdbatch.config.training import TrainingConfig
 from psdbatch.coordination.lock import hold
 from psdbatch.coordination.sheet import job_sheet
+from psdbatch.training.course import REASONS
 from psdbatch.training.directory import TrainingDirectory
 from psdbatch.training.finish import conclude
 from psdbatch.training.prepare import check_directory, write_directory
@@ -72,8 +73,7 @@ class Summary:
     def lines(self) -> list[str]:
         """For people."""
         values = ", ".join(f"{name} {value:.4g}" for name, value in self.best.items() if name.startswith("val_"))
-        why = {"epochs": "all epochs are done", "patience": "the validation loss fell no further"}[self.stopped]
-        first = "was finished before: nothing to do" if self.before else why
+        first = "was finished before: nothing to do" if self.before else REASONS[self.stopped]
         return [f"{self.training}: {first}", f"{self.epochs} epochs; the best was epoch {self.best_epoch}: {values}"]
 
 

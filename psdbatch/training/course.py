@@ -6,6 +6,7 @@ would have done.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -13,6 +14,15 @@ from psdbatch.config.training import Optimisation
 
 PLATEAU_FACTOR = 0.5
 """The learning rate is multiplied by this on a plateau."""
+
+REASONS = {"epochs": "all epochs are done", "patience": "the validation loss fell no further"}
+"""Why a training is over, in words, by :attr:`Course.stopped`."""
+
+
+def describe(row: Mapping[str, float]) -> str:
+    """Losses and metrics of an epoch in words."""
+    told = [name for name in row if name not in ("epoch", "seconds", "learning_rate")]
+    return ", ".join(f"{name} {row[name]:.4g}" for name in told)
 
 
 @dataclass

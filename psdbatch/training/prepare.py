@@ -73,8 +73,7 @@ def write_directory(directory: TrainingDirectory, config: TrainingConfig, digest
         )
     for path in (directory.checkpoints, directory.restart.parent, directory.rounds, directory.logs):
         files.make_directory(path)
-    content = tomli_w.dumps(config.model_dump(mode="json", exclude_none=True)).encode()
-    files.replace_durably(directory.config, content)
+    write_config(directory, config)
     files.replace_durably(directory.software, json.dumps(software.software()).encode())
     if held is None:
         own = function_file(config)
@@ -82,6 +81,12 @@ def write_directory(directory: TrainingDirectory, config: TrainingConfig, digest
             files.replace_durably(directory.function, own.content)
         identity = {"config": _meaning(config), "set": digest, "function": own.digest if own else None}
         files.replace_durably(directory.identity, json.dumps(identity, indent=1).encode())
+
+
+def write_config(directory: TrainingDirectory, config: TrainingConfig) -> None:
+    """Write the configuration as it will be run."""
+    content = tomli_w.dumps(config.model_dump(mode="json", exclude_none=True)).encode()
+    files.replace_durably(directory.config, content)
 
 
 def _held(directory: TrainingDirectory) -> dict[str, Any] | None:

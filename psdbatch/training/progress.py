@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 
+from psdbatch.training.course import describe
 from psdbatch.wording import duration, quantity
 
 LINE_EVERY = 60.0
@@ -58,10 +59,8 @@ class TrainingProgress:
 
     def epoch(self, row: Mapping[str, float], better: bool) -> None:
         """An epoch is complete."""
-        told = [name for name in row if name not in ("epoch", "seconds", "learning_rate")]
-        values = ", ".join(f"{name} {row[name]:.4g}" for name in told)
         best = "; the best so far" if better else ""
-        self.note(f"epoch {row['epoch']:.0f} of {self._epochs}: {values} ({duration(row['seconds'])}){best}")
+        self.note(f"epoch {row['epoch']:.0f} of {self._epochs}: {describe(row)} ({duration(row['seconds'])}){best}")
         self._last_line = time.monotonic()
 
     def note(self, message: str) -> None:

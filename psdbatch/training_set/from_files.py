@@ -24,18 +24,28 @@ Array = NDArray[Any]
 TRUTH_ENDING = truth_path(Path("file")).name.removeprefix("file")
 
 
+def source_paths(settings: Source) -> list[Path]:
+    """The acquisition files of a source.
+
+    Raises
+    ------
+    ConfigurationError
+        Nothing matches.
+    """
+    try:
+        paths = find_files(settings.files or ())
+    except ConfigurationError as error:
+        raise ConfigurationError(str(error).replace("'input.files'", f"source '{settings.name}': 'files'")) from None
+    # a truth lies beside its file under a name that a pattern like 'run_1/*' also matches
+    return [path for path in paths if not path.name.endswith(TRUTH_ENDING)] or paths
+
+
 class FileSource(SignalSource):
     """Acquisition files by pattern."""
 
     def __init__(self, settings: Source, run_pattern: str) -> None:
         super().__init__(settings)
-        try:
-            paths = find_files(settings.files or ())
-        except ConfigurationError as error:
-            raise ConfigurationError(str(error).replace("'input.files'", f"source '{self.name}': 'files'")) from None
-        # a truth lies beside its file under a name that a pattern like 'run_1/*' also matches
-        paths = [path for path in paths if not path.name.endswith(TRUTH_ENDING)] or paths
-        indexes = index_files(paths, settings.format, dict(settings.options))
+        indexes = index_files(source_paths(settings), settings.format, dict(settings.options))
         self.files = tuple(source_file(index, run_name(run_pattern, index.path)) for index in indexes)
 
     @property

@@ -132,7 +132,7 @@ def test_a_second_coordinator_is_not_submitted_and_status_says_why_the_first_wai
     assert reason in psdbatch("status", campaign).stdout
     assert facts("cancel", campaign)["coordinator"] == f"job {job}"
     wait_for_end(system, job, campaign)
-    assert "nothing of this campaign waits or runs" in psdbatch("cancel", campaign).stdout
+    assert "nothing of it waits or runs" in psdbatch("cancel", campaign).stdout
 
 
 @batch
