@@ -7,11 +7,20 @@ from typing import TYPE_CHECKING
 
 import click
 
-from psdbatch.cli.common import JSON, PATH, open_console, print_json
+from psdbatch.cli.common import DIRECTORY, JSON, PATH, open_console, print_json
 from psdbatch.errors import ExitCode
 
 if TYPE_CHECKING:
     from psdbatch.config import CampaignConfig
+    from psdbatch.coordination.status import AtWork
+
+SAMPLE = click.option(
+    "--sample",
+    type=click.FloatRange(0, 1, min_open=True),
+    metavar="FRACTION",
+    help="Process only this fraction of the blocks (at least one of each run, always the same ones); "
+    "a later start without it does the rest.",
+)
 
 
 @click.command()
@@ -78,61 +87,89 @@ def run(context: click.Context, config: Path, retry_quarantined: bool, as_json: 
 
 @click.command()
 @click.argument("config", type=PATH)
+@SAMPLE
 @JSON
-def submit(config: Path, as_json: bool) -> None:
-    """Submit the coordinator of the campaign in CONFIG (campaign.toml, or a campaign directory) as a batch job.
+def submit(config: Path, sample: float | None, as_json: bool) -> None:
+    """Submit the coordinator of the campaign or training in CONFIG as a batch job.
 
-    Its job is described in [cluster.coordinator].  It is queued again if its node dies or its time is over.
+    CONFIG is campaign.toml, training.toml, or the directory of a campaign or training.  The job is described in
+    [cluster.coordinator].  It is queued again if its node dies or its time is over.
     """
     from psdbatch.coordination.submit import submit as submit_coordinator
 
-    settings = _read(config)
-    job = submit_coordinator(settings, config)
-    if as_json:
-        print_json({"system": job.system, "job": job.job, "campaign": settings.campaign})
+    what = "training" if _is_training(config) else "campaign"
+    if what == "training":
+        from psdbatch.training.status import read_training_at
+        from psdbatch.training.submit import submit_training
+
+        if sample is not None:
+            raise click.UsageError(f"--sample is for campaigns; {config} is a training")
+        chosen = read_training_at(config)
+        job, directory = submit_training(chosen, config), chosen.training
     else:
-        open_console().print(f"coordinator submitted as job {job.job}; campaign: {settings.campaign}", soft_wrap=True)
+        settings = _read(config)
+        job, directory = submit_coordinator(settings, config, sample), settings.campaign
+    if as_json:
+        print_json({"system": job.system, "job": job.job, what: directory})
+    else:
+        open_console().print(f"coordinator submitted as job {job.job}; {what}: {directory}", soft_wrap=True)
 
 
 @click.command()
-@click.argument("campaign", type=PATH)
+@click.argument("directory", type=DIRECTORY)
 @JSON
-def cancel(campaign: Path, as_json: bool) -> None:
-    """Stop a campaign's coordinator and cancel all its jobs.  Finished blocks stay; 'run' or 'submit' goes on."""
+def cancel(directory: Path, as_json: bool) -> None:
+    """Stop the coordinator of a campaign or training and cancel all its jobs.  What is finished stays; the same command goes on."""
     from dataclasses import asdict
 
-    from psdbatch.campaign.directory import CampaignDirectory
+    from psdbatch.campaign.coordinated import CoordinatedDirectory
     from psdbatch.coordination.cancel import cancel as stop
 
     console = open_console(quiet=as_json)
-    done = stop(CampaignDirectory(campaign.absolute()), lambda step: console.print(step, highlight=False, markup=False))
+    done = stop(
+        CoordinatedDirectory(directory.absolute()),
+        lambda step: console.print(step, highlight=False, markup=False, soft_wrap=True),
+    )
     if as_json:
         print_json(asdict(done))
     elif done.coordinator is None and not done.jobs:
-        console.print("nothing of this campaign waits or runs")
+        console.print("nothing of it waits or runs")
 
 
 @click.command()
-@click.argument("campaign", type=PATH)
+@click.argument("directory", type=DIRECTORY)
 @click.option("--group", help="Logs of one worker group.")
 @click.option("--job", help="Log of one job, as a whole.")
 @click.option("--coordinator", is_flag=True, help="Logs of the coordinator's own jobs.")
 @click.option("--lines", type=click.IntRange(min=0), help="Last lines of each log; default: 10, or all with --job.")
 @click.option("--follow", is_flag=True, help="Go on with lines as they are written, until interrupted.")
+@JSON
 def logs(
-    campaign: Path, group: str | None, job: str | None, coordinator: bool, lines: int | None, follow: bool
+    directory: Path,
+    group: str | None,
+    job: str | None,
+    coordinator: bool,
+    lines: int | None,
+    follow: bool,
+    as_json: bool,
 ) -> None:
-    """Show what a campaign's jobs have printed, the newest last."""
-    from psdbatch.campaign.directory import CampaignDirectory
+    """Show what the jobs of a campaign or training have printed, the newest last."""
+    from psdbatch.campaign.coordinated import CoordinatedDirectory
     from psdbatch.coordination.logs import find_logs
     from psdbatch.coordination.logs import follow as follow_logs
 
-    found = find_logs(CampaignDirectory(campaign.absolute()), group, job, coordinator)
+    if follow and as_json:
+        raise click.UsageError("--follow has no end, and JSON needs one: give one of them")
+    found = find_logs(CoordinatedDirectory(directory.absolute()), group, job, coordinator)
     sizes = {log: log.size for log in found}
+    shown = (10 if job is None else None) if lines is None else lines
+    if as_json:
+        print_json({"logs": [{**vars(log), "lines": log.tail(shown, size)} for log, size in sizes.items()]})
+        return
     for log, size in sizes.items():
         if len(found) > 1:
             click.echo(f"==> {log.path.name} <==")
-        for line in log.tail((10 if job is None else None) if lines is None else lines, size):
+        for line in log.tail(shown, size):
             click.echo(line)
     if follow:
         try:
@@ -143,21 +180,31 @@ def logs(
 
 
 @click.command()
-@click.argument("campaign", type=PATH)
+@click.argument("directory", type=DIRECTORY)
 @JSON
-def status(campaign: Path, as_json: bool) -> None:
-    """Show how far a campaign is, and how its jobs stand in the queues."""
+def status(directory: Path, as_json: bool) -> None:
+    """Show how far a campaign or training is, and how its jobs stand in the queues."""
     from dataclasses import asdict
 
-    from psdbatch.campaign.directory import CampaignDirectory
-    from psdbatch.coordination.status import read_status
-    from psdbatch.monitor import tables
+    state: AtWork
+    if _is_training(directory):
+        from psdbatch.monitor import training_tables
+        from psdbatch.training.directory import TrainingDirectory
+        from psdbatch.training.status import read_status as read_training_status
 
-    state = read_status(CampaignDirectory(campaign.absolute()))
+        state = training = read_training_status(TrainingDirectory(directory.absolute()))
+        table = training_tables.status_table(training)
+    else:
+        from psdbatch.campaign.directory import CampaignDirectory
+        from psdbatch.coordination.status import read_status
+        from psdbatch.monitor import tables
+
+        state = campaign = read_status(CampaignDirectory(directory.absolute()))
+        table = tables.status_table(campaign)
     if as_json:
         print_json(asdict(state))
     else:
-        open_console().print(tables.status_table(state))
+        open_console().print(table)
 
 
 @click.command()
@@ -210,3 +257,12 @@ def _read(path: Path) -> CampaignConfig:
     if path.is_dir():
         return read_config(path / "campaign.toml").model_copy(update={"campaign": str(path.absolute())})
     return read_config(path)
+
+
+def _is_training(path: Path) -> bool:
+    """Whether a file or directory is a training's."""
+    from psdbatch.config.section import read_toml
+
+    if path.is_dir():
+        return (path / "training.toml").exists()
+    return "training" in read_toml(path)
