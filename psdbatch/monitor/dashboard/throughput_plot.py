@@ -1,0 +1,57 @@
+"""Signals per second against time, the worker groups one upon another."""
+
+from __future__ import annotations
+
+from bokeh.models import ColumnDataSource, HoverTool, NumeralTickFormatter
+from bokeh.plotting import figure
+
+from psdbatch.monitor.dashboard.sheet import GROUP_COLOURS
+from psdbatch.monitor.view import View, group_name
+
+
+class ThroughputPlot:
+    """Bars of the width of a step of time; pauses stay empty."""
+
+    def __init__(self) -> None:
+        self.figure = figure(
+            height=300,
+            sizing_mode="stretch_width",
+            x_axis_type="datetime",
+            tools="",
+            title="Throughput",
+            toolbar_location=None,
+            x_axis_label="time",
+            y_axis_label="signals per second",
+        )
+        self.figure.y_range.start = 0
+        self.figure.yaxis.formatter = NumeralTickFormatter(format="0.[0]a")
+        self._bars = ColumnDataSource(
+            {name: [] for name in ("left", "right", "bottom", "top", "colour", "group", "rate")}
+        )
+        bars = self.figure.quad(
+            "left", "right", "top", "bottom", fill_color="colour", line_color=None, source=self._bars
+        )
+        self.figure.add_tools(
+            HoverTool(renderers=[bars], tooltips=[("group", "@group"), ("rate", "@rate{0.00 a} signals/s")])
+        )
+
+    def show(self, view: View) -> None:
+        """Draw the throughput of ``view``; the last step, which goes on, is drawn up to its present end."""
+        width = view.throughput.width
+        bars: dict[str, list[float | str]] = {name: [] for name in self._bars.data}
+        below: dict[int, float] = {}
+        numbers = {name: number for number, name in enumerate(view.groups)}
+        for group, steps in view.throughput.groups.items():
+            for step, signals in steps.items():
+                end = min((step + 1) * width, max(view.time, (step + 0.25) * width))
+                rate = signals / (end - step * width)
+                bottom = below.get(step, 0.0)
+                below[step] = bottom + rate
+                bars["left"].append(1e3 * step * width)
+                bars["right"].append(1e3 * end)
+                bars["bottom"].append(bottom)
+                bars["top"].append(bottom + rate)
+                bars["colour"].append(GROUP_COLOURS[numbers.get(group, 0) % len(GROUP_COLOURS)])
+                bars["group"].append(group_name(group))
+                bars["rate"].append(rate)
+        self._bars.data = bars
