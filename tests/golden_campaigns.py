@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from psdbatch.campaign.directory import CampaignDirectory
+from psdbatch.campaign.model import CampaignModels
 from psdbatch.campaign.prepare import Campaign, prepare
 from psdbatch.config import CampaignConfig, read_config
-from psdbatch.models.facts import ModelFacts
 from tests.campaigns import SAMPLES, WINDOW, pulses, write_config, write_file
 from tests.frozen_models import write_graph
 
@@ -87,11 +87,13 @@ def prepared(
     return prepare(read_config(path), described_here)
 
 
-def described_here(config: CampaignConfig, directory: CampaignDirectory) -> ModelFacts:
-    """Facts of the model, in this process: the tests have TensorFlow loaded."""
+def described_here(config: CampaignConfig, directory: CampaignDirectory) -> CampaignModels:
+    """Facts of the models, in this process: the tests have TensorFlow loaded."""
     from psdbatch.models.describe import describe
 
-    folder = Path(f"{config.campaign}-model")
-    folder.mkdir(exist_ok=True)
-    (folder / "question").write_text("made by a test")
-    return describe(config.model, folder)
+    folders = [Path(f"{config.campaign}-{name}") for name in ("model", "quality")]
+    for folder in folders:
+        folder.mkdir(exist_ok=True)
+        (folder / "question").write_text("made by a test")
+    quality = config.quality and describe(config.quality.source, folders[1])
+    return CampaignModels(describe(config.model, folders[0]), quality)

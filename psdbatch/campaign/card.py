@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+from psdbatch.campaign.model import CampaignModels
 from psdbatch.campaign.plan import PlannedRun
 from psdbatch.config import CampaignConfig, ModelSource, Preparation, SignalShape
 from psdbatch.errors import ConfigurationError
@@ -34,6 +35,32 @@ def with_card(config: CampaignConfig, facts: ModelFacts) -> tuple[CampaignConfig
     preparation, preparation_notes = _preparation(config.preparation, card, config.model.path)
     filled = config.model_copy(update={"model": model, "signals": signals, "preparation": preparation})
     return filled, (*notes, *signal_notes, *preparation_notes)
+
+
+def with_quality_card(config: CampaignConfig, models: CampaignModels) -> tuple[CampaignConfig, tuple[str, ...]]:
+    """The configuration, as :func:`with_card` left it, with the preparation of the quality monitor, in words too.
+
+    What the monitor's card says holds; without a card it gets what the campaign's own model sees.
+
+    Raises
+    ------
+    ConfigurationError
+        The card and the configuration say something that differs.
+    """
+    quality, facts = config.quality, models.quality
+    if quality is None or facts is None:
+        return config, ()
+    if facts.card is not None:
+        preparation = facts.card.preparation
+        if quality.preparation is not None:
+            _check_preparation(quality.preparation, preparation, "quality.preparation", quality.model)
+        _check_signals(config.signals, facts.card, quality.model)
+        notes = (f"quality: residual of {quality.model}, preparation from its card",)
+    else:
+        preparation = quality.preparation or _seen(config, models.model, facts)
+        notes = (f"quality: residual of {quality.model}",)
+    filled = quality.model_copy(update={"preparation": preparation})
+    return config.model_copy(update={"quality": filled}), notes
 
 
 def length_notes(facts: ModelFacts, runs: Iterable[PlannedRun]) -> tuple[str, ...]:
@@ -80,10 +107,7 @@ def _signals(given: SignalShape, card: ModelCard, path: str) -> tuple[SignalShap
     for key in differing:
         mine, its = getattr(given, key), getattr(card.signals, key)
         if key not in harmless:
-            raise ConfigurationError(
-                f"'signals.{key}' is {mine}, but {path} was made for signals with {its}, as its card says; "
-                "use a model made for these signals, or correct [signals]"
-            )
+            raise _other_signals(given, card, key, path)
         notes.append(
             f"warning: 'signals.{key}' is {mine}, the model was made with {its}; amplitude, charges and flags follow the "
             "configuration, the model's answers its own value"
@@ -100,14 +124,41 @@ def _preparation(given: Preparation, card: ModelCard, path: str) -> tuple[Prepar
         raise ConfigurationError(
             f"'preparation.enabled' is true, but {path} takes raw signals, as its card says; leave [preparation] out"
         )
-    for key in differing:
-        raise ConfigurationError(
-            f"'preparation.{key}' is {getattr(given, key)}, but {path} was made with {getattr(wanted, key)}, as its card says; "
-            "leave [preparation] out, or freeze the network again with the other value"
-        )
+    _check_preparation(given, wanted, "preparation", path)
     if not card.preparation.enabled:
         return wanted, ["the model takes raw samples as they are"]
     return wanted, ["the model prepares raw signals itself" if inside else "preparation from the model's card"]
+
+
+def _check_preparation(given: Preparation, wanted: Preparation, section: str, path: str) -> None:
+    for key in _differing(given, wanted):
+        raise ConfigurationError(
+            f"'{section}.{key}' is {getattr(given, key)}, but {path} was made with {getattr(wanted, key)}, as its card says; "
+            f"leave [{section}] out, or freeze the network again with the other value"
+        )
+
+
+def _check_signals(signals: SignalShape, card: ModelCard, path: str) -> None:
+    """The signals must be those of the network's training; their rest is measured as the card says in any case."""
+    keys = ["polarity", "sampling_period"]
+    if not (card.preparation.enabled and card.preparation.normalise == "amplitude"):
+        keys.append("adc_bits")
+    for key in keys:
+        if not _same(getattr(signals, key), getattr(card.signals, key)):
+            raise _other_signals(signals, card, key, path)
+
+
+def _other_signals(signals: SignalShape, card: ModelCard, key: str, path: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"'signals.{key}' is {getattr(signals, key)}, but {path} was made for signals with {getattr(card.signals, key)}, "
+        "as its card says; use a model made for these signals, or correct [signals]"
+    )
+
+
+def _seen(config: CampaignConfig, model: ModelFacts, monitor: ModelFacts) -> Preparation:
+    """What the campaign's own model sees, cut to the monitor's own length where its input has one."""
+    seen = model.card.preparation if model.card is not None and model.card.complete else config.preparation
+    return seen if None in monitor.input.shape[1:] else seen.model_copy(update={"length": None})
 
 
 def _differing(given: Any, wanted: Any) -> list[str]:

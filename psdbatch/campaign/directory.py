@@ -48,6 +48,11 @@ class CampaignDirectory(CoordinatedDirectory):
         return self.path / "model"
 
     @property
+    def quality(self) -> Path:
+        """The frozen model of the quality monitor and its facts, where the campaign has one."""
+        return self.path / "quality"
+
+    @property
     def tuning(self) -> Path:
         """Measured batch sizes, one small file per device."""
         return self.path / "tuning"
@@ -73,11 +78,6 @@ class CampaignDirectory(CoordinatedDirectory):
         return self.path / "results.zarr"
 
     @property
-    def coordinator_script(self) -> Path:
-        """The coordinator's own job, as submitted."""
-        return self.path / "coordinator.sh"
-
-    @property
     def metadata(self) -> Path:
         """Checksums of the store's metadata files."""
         return self.path / "metadata.json"
@@ -90,12 +90,12 @@ class CampaignDirectory(CoordinatedDirectory):
         """Where attempts at ``block`` are staged."""
         return self.staging / f"{block.run}.{block.number:09d}"
 
-    def committed(self) -> Iterator[BlockName]:
-        """Names of all committed blocks, from directory listings alone."""
-        for run in _folders(self.commits):
-            for folder in _folders(run):
-                for record in folder.glob("[0-9]*.json"):
-                    yield BlockName(run.name, int(record.stem))
+    def committed(self, run: str | None = None) -> Iterator[BlockName]:
+        """Names of all committed blocks, or of those of one run, in order; from directory listings alone."""
+        for place in _folders(self.commits) if run is None else [self.commits / run]:
+            for folder in _folders(place):
+                for record in sorted(folder.glob("[0-9]*.json")):
+                    yield BlockName(place.name, int(record.stem))
 
 
 def _folders(path: Path) -> list[Path]:

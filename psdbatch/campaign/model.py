@@ -1,4 +1,4 @@
-"""The campaign's model: described once, in a process of its own, and kept beside the plan."""
+"""The campaign's models: described once, in a process of their own, and kept beside the plan."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import shutil
 import uuid
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from psdbatch import __version__
@@ -24,8 +25,24 @@ FACTS_VERSION = 3
 FACTS, FROZEN, QUESTION = "model.json", "model.pb", "question"
 
 
-def find_model(config: CampaignConfig, directory: CampaignDirectory) -> ModelFacts:
-    """Facts of the model that the configuration names.
+@dataclass(frozen=True)
+class CampaignModels:
+    """What is known of a campaign's networks.
+
+    Attributes
+    ----------
+    model
+        The one whose answers are wanted.
+    quality
+        The quality monitor; None where there is none.
+    """
+
+    model: ModelFacts
+    quality: ModelFacts | None = None
+
+
+def find_models(config: CampaignConfig, directory: CampaignDirectory) -> CampaignModels:
+    """Facts of the models that the configuration names.
 
     The campaign's own copy serves as long as the source has not changed; else the source is frozen and described,
     which needs TensorFlow and therefore happens in another process, once per model and user.
@@ -33,18 +50,40 @@ def find_model(config: CampaignConfig, directory: CampaignDirectory) -> ModelFac
     Raises
     ------
     ModelError
-        The model cannot be used.
+        A model cannot be used.
     """
-    source = Path(config.model.path)
-    kept = directory.model
-    if not source.exists() and (kept / FACTS).exists():
+    quality = None if config.quality is None else _find(config.quality.source, directory.quality)
+    return CampaignModels(_find(config.model, directory.model), quality)
+
+
+def kept_models(config: CampaignConfig, directory: CampaignDirectory) -> CampaignModels:
+    """The campaign's own copies of its models.
+
+    Raises
+    ------
+    ModelError
+        One is missing or damaged.
+    """
+    quality = ModelFacts.read(directory.quality / FACTS) if config.quality is not None else None
+    return CampaignModels(ModelFacts.read(directory.model / FACTS), quality)
+
+
+def keep_models(models: CampaignModels, directory: CampaignDirectory) -> None:
+    """Copy the frozen models and their facts into the campaign, once."""
+    _keep(models.model, directory.model, directory)
+    if models.quality is not None:
+        _keep(models.quality, directory.quality, directory)
+
+
+def _find(source: ModelSource, kept: Path) -> ModelFacts:
+    if not Path(source.path).exists() and (kept / FACTS).exists():
         return ModelFacts.read(kept / FACTS)
-    question = _question(config.model)
+    question = _question(source)
     if (kept / QUESTION).exists() and (kept / QUESTION).read_text() == question:
         return ModelFacts.read(kept / FACTS)
     folder = default_cache() / "models" / question
     if not (folder / QUESTION).exists():
-        _describe_into(config.model, question, folder)
+        _describe_into(source, question, folder)
     return ModelFacts.read(folder / FACTS)
 
 
@@ -64,27 +103,26 @@ def _describe_into(source: ModelSource, question: str, folder: Path) -> None:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def keep_model(facts: ModelFacts, directory: CampaignDirectory) -> None:
-    """Copy the frozen model and its facts into the campaign, once."""
+def _keep(facts: ModelFacts, kept: Path, directory: CampaignDirectory) -> None:
     source = Path(facts.path).parent
-    if source == directory.model:
+    if source == kept:
         return
-    if (directory.model / FACTS).exists():
-        if ModelFacts.read(directory.model / FACTS).digest == facts.digest:
+    if (kept / FACTS).exists():
+        if ModelFacts.read(kept / FACTS).digest == facts.digest:
             return
         if directory.plan.exists():
-            raise ChangedError(f"{directory.model}: holds another model than the campaign was planned with")
-        files.remove_tree(directory.model)  # left by a start that ended before there was a plan
-    partial = directory.path / f".model.{uuid.uuid4().hex}"
+            raise ChangedError(f"{kept}: holds another model than the campaign was planned with")
+        files.remove_tree(kept)  # left by a start that ended before there was a plan
+    partial = directory.path / f".{kept.name}.{uuid.uuid4().hex}"
     files.make_directory(partial)
     try:
         for name in (FROZEN, FACTS, QUESTION):
             files.write_durably(partial / name, [(source / name).read_bytes()])
         files.sync_directory(partial)
-        files.rename(partial, directory.model)
+        files.rename(partial, kept)
         files.sync_directory(directory.path)
     except OSError:
-        if not (directory.model / FACTS).exists():  # else another coordinator has kept it in the same moment
+        if not (kept / FACTS).exists():  # else another coordinator has kept it in the same moment
             raise
     finally:
         files.remove_tree(partial)

@@ -13,17 +13,16 @@ import tomli_w
 
 from psdbatch.acquisition.index import FileIndex, default_cache, index_file
 from psdbatch.campaign import files
-from psdbatch.campaign.card import length_notes, with_card
+from psdbatch.campaign.card import length_notes, with_card, with_quality_card
 from psdbatch.campaign.directory import BlockName, CampaignDirectory
 from psdbatch.campaign.extend import extend
 from psdbatch.campaign.layout import store_layout
-from psdbatch.campaign.model import keep_model
+from psdbatch.campaign.model import CampaignModels, keep_models
 from psdbatch.campaign.plan import Plan, make_plan, natural_order
 from psdbatch.campaign.provenance import run_provenance, store_provenance
 from psdbatch.campaign.schema import Schema, engine_settings, make_schema
 from psdbatch.config import CampaignConfig
 from psdbatch.errors import AcquisitionFileError, ConfigurationError, StorageError
-from psdbatch.models.facts import ModelFacts
 from psdbatch.results.store import create_run, create_store
 
 LISTED_ERRORS = 20
@@ -38,7 +37,7 @@ class Campaign:
 
     directory: CampaignDirectory
     config: CampaignConfig
-    facts: ModelFacts
+    facts: CampaignModels
     plan: Plan
     indexes: tuple[FileIndex, ...]
     notes: tuple[str, ...] = ()
@@ -101,14 +100,14 @@ def index_files(
 
 
 def prepare(
-    config: CampaignConfig, model: Callable[[CampaignConfig, CampaignDirectory], ModelFacts], create: bool = True
+    config: CampaignConfig, models: Callable[[CampaignConfig, CampaignDirectory], CampaignModels], create: bool = True
 ) -> Campaign:
     """Index, describe the model, plan; with ``create``, make the campaign directory or go on with the one there is.
 
     Parameters
     ----------
-    model
-        Gives the facts of the model; it may need TensorFlow, which this side does not import.
+    models
+        Gives the facts of the models; it may need TensorFlow, which this side does not import.
 
     Raises
     ------
@@ -118,16 +117,17 @@ def prepare(
     directory = CampaignDirectory(Path(config.campaign))
     old = Plan.read(directory.plan) if directory.plan.exists() else None
     indexes = index_files(find_files(config.input.files), config.input.format, config.input.options)
-    facts = model(config, directory)
-    config, notes = with_card(config, facts)
-    plan = make_plan(config, indexes, facts.digest)
+    facts = models(config, directory)
+    config, notes = with_card(config, facts.model)
+    config, more = with_quality_card(config, facts)
+    plan = make_plan(config, indexes, facts.model.digest, facts.quality.digest if facts.quality else None)
     if old is not None:
         plan = extend(old, plan, _finished_runs(directory, old))
-    campaign = Campaign(directory, config, facts, plan, indexes, (*notes, *length_notes(facts, plan.runs)))
+    campaign = Campaign(directory, config, facts, plan, indexes, (*notes, *more, *length_notes(facts.model, plan.runs)))
     store_layout(config.processing, config.results)
     for run in plan.runs:
         campaign.schema(run.name)  # says now what does not fit, before a worker is asked for
-        _ = engine_settings(config, facts, run).window
+        engine_settings(config, facts, run).check()
     if create:
         try:
             write_campaign(campaign)
@@ -185,7 +185,7 @@ def write_campaign(campaign: Campaign) -> None:
             entry = directory.index / file.index
             if file.path in paths and not _holds(entry, paths[file.path]):
                 files.replace_durably(entry, paths[file.path].to_bytes())
-    keep_model(campaign.facts, directory)
+    keep_models(campaign.facts, directory)
     config = tomli_w.dumps(campaign.config.model_dump(mode="json", exclude_none=True)).encode()
     if not directory.config.exists() or directory.config.read_bytes() != config:
         files.replace_durably(directory.config, config)

@@ -7,17 +7,19 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from psdbatch.campaign.model import CampaignModels
 from psdbatch.campaign.plan import Plan, PlannedRun
-from psdbatch.models.facts import ModelFacts
 
 RECORDED_PACKAGES = ("psdbatch", "numpy", "numba", "zstandard", "zarr", "dask", "tensorflow", "tensorflow-cpu")
 
 
-def store_provenance(plan: Plan, facts: ModelFacts, classes: tuple[str, ...]) -> dict[str, Any]:
+def store_provenance(plan: Plan, models: CampaignModels, classes: tuple[str, ...]) -> dict[str, Any]:
     """Attributes of the root group."""
+    quality = models.quality
     return {
         "creator": "psdbatch",
-        "model": {"source": facts.source, "digest": facts.digest},
+        "model": {"source": models.model.source, "digest": models.model.digest},
+        **({} if quality is None else {"quality": {"source": quality.source, "digest": quality.digest}}),
         "classes": list(classes),
         "configuration": dict(plan.question),
         "block": plan.block,

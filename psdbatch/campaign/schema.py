@@ -6,13 +6,25 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from psdbatch.campaign.model import CampaignModels
 from psdbatch.campaign.plan import PlannedRun
-from psdbatch.columns import AMPLITUDE, BOARD, CHANNEL, CHARGE_LONG, CHARGE_SHORT, FLAGS, TIMESTAMP, Column
+from psdbatch.columns import (
+    AMPLITUDE,
+    BOARD,
+    CHANNEL,
+    CHARGE_LONG,
+    CHARGE_SHORT,
+    FLAGS,
+    RESIDUAL,
+    TIMESTAMP,
+    Column,
+)
 from psdbatch.config import CampaignConfig, Charge
 from psdbatch.errors import ConfigurationError
 from psdbatch.models.engine_settings import EngineSettings
 from psdbatch.models.facts import ModelFacts
 from psdbatch.models.outputs import output_columns
+from psdbatch.models.quality_settings import QualitySettings
 from psdbatch.wording import nearest
 
 
@@ -20,7 +32,7 @@ from psdbatch.wording import nearest
 class Schema:
     """Columns of one run's group, by where they come from.
 
-    ``answers`` from the model, ``identity`` and ``recorded`` from the acquisition file, ``shape`` from the samples.
+    ``answers`` from the models, ``identity`` and ``recorded`` from the acquisition file, ``shape`` from the samples.
     """
 
     answers: tuple[Column, ...]
@@ -41,13 +53,15 @@ class Schema:
         )
 
 
-def make_schema(config: CampaignConfig, facts: ModelFacts, timestamp_unit: str, recorded: Iterable[Column]) -> Schema:
+def make_schema(
+    config: CampaignConfig, facts: CampaignModels, timestamp_unit: str, recorded: Iterable[Column]
+) -> Schema:
     """Columns of one run's group.
 
     Parameters
     ----------
     config, facts
-        Campaign and model.
+        Campaign and models.
     timestamp_unit
         Unit of the run's timestamps.
     recorded
@@ -58,8 +72,9 @@ def make_schema(config: CampaignConfig, facts: ModelFacts, timestamp_unit: str, 
     ConfigurationError
         ``results.columns`` names a column that the files do not hold, or a name is used twice.
     """
+    residual = () if config.quality is None else (RESIDUAL,)
     schema = Schema(
-        answers=output_columns(facts, config.model),
+        answers=(*output_columns(facts.model, config.model, [column.name for column in residual]), *residual),
         identity=(replace(TIMESTAMP, unit=timestamp_unit), BOARD, CHANNEL),
         shape=(
             AMPLITUDE,
@@ -93,10 +108,10 @@ class SignalKind:
         return f"{self.samples} samples of {self.sample_dtype}"
 
 
-def engine_settings(config: CampaignConfig, facts: ModelFacts, kind: SignalKind | PlannedRun) -> EngineSettings:
+def engine_settings(config: CampaignConfig, facts: CampaignModels, kind: SignalKind | PlannedRun) -> EngineSettings:
     """Everything that the engine for signals of a kind, or of a run, depends on."""
     return EngineSettings(
-        facts=facts,
+        facts=facts.model,
         source=config.model,
         signals=config.signals,
         preparation=config.preparation,
@@ -105,7 +120,22 @@ def engine_settings(config: CampaignConfig, facts: ModelFacts, kind: SignalKind 
         samples=kind.samples,
         sample_dtype=kind.sample_dtype,
         xla=config.processing.xla,
+        quality=_quality_settings(config, facts.quality, kind),
     )
+
+
+def _quality_settings(
+    config: CampaignConfig, facts: ModelFacts | None, kind: SignalKind | PlannedRun
+) -> QualitySettings | None:
+    if config.quality is None or facts is None:
+        return None
+    signals = config.signals
+    if (
+        facts.card is not None
+    ):  # its rest is measured as in its training, whatever the campaign's charges are counted from
+        signals = signals.model_copy(update={"baseline": facts.card.signals.baseline})
+    preparation = config.quality.preparation or config.preparation
+    return QualitySettings(facts, signals, preparation, kind.samples, kind.sample_dtype)
 
 
 def _kept(config: CampaignConfig, recorded: tuple[Column, ...]) -> tuple[Column, ...]:

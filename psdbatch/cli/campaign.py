@@ -34,13 +34,13 @@ SAMPLE = click.option(
 @JSON
 def plan(config: Path, probe: bool, as_json: bool) -> None:
     """Show what a campaign would do: runs, files, signals, blocks, output, time.  No results are written."""
-    from psdbatch.campaign.model import find_model
+    from psdbatch.campaign.model import find_models
     from psdbatch.campaign.prepare import prepare
     from psdbatch.coordination.estimate import estimate
     from psdbatch.coordination.probe import probe_campaign
     from psdbatch.monitor import tables
 
-    campaign = prepare(_read(config), find_model, create=False)
+    campaign = prepare(_read(config), find_models, create=False)
     expected = estimate(campaign, probe_campaign(campaign) if probe else None)
     if as_json:
         print_json({**expected.facts(), "fingerprint": campaign.plan.fingerprint})
@@ -62,7 +62,7 @@ def run(context: click.Context, config: Path, retry_quarantined: bool, as_json: 
 
     Files of new runs are added to a finished campaign by running it again.
     """
-    from psdbatch.campaign.model import find_model
+    from psdbatch.campaign.model import find_models
     from psdbatch.campaign.prepare import prepare
     from psdbatch.coordination.coordinator import release_quarantined, run_campaign
     from psdbatch.coordination.estimate import compare
@@ -70,7 +70,7 @@ def run(context: click.Context, config: Path, retry_quarantined: bool, as_json: 
     from psdbatch.monitor.progress import Progress
 
     console = open_console(quiet=as_json)
-    campaign = prepare(_read(config), find_model)
+    campaign = prepare(_read(config), find_models)
     for note in campaign.notes:
         console.print(note, highlight=False, markup=False)
     if retry_quarantined:

@@ -57,7 +57,7 @@ class Preparation(Alignment):
     enabled: bool = Field(
         True, description="false for a model that brings its own preparation: it gets the raw samples"
     )
-    offset: int = -5
+    offset: int = Field(-5, description="samples from the reference point to the window; negative is before it")
     length: int | None = Field(None, gt=0, description="samples given to the model; default: what its input takes")
     normalise: Literal["amplitude", "none"] = Field(
         "amplitude", description="'amplitude': the largest sample becomes 1"
@@ -67,7 +67,9 @@ class Preparation(Alignment):
 class Charge(Alignment):
     """``[charge]``: the gates of the charge comparison, in samples from the common start of both gates."""
 
-    offset: int = -3
+    offset: int = Field(
+        -3, description="samples from the reference point to the common start of both gates; negative is before it"
+    )
     short: int = Field(10, gt=0, description="samples in the short gate")
     long: int = Field(60, gt=0, description="samples in the long gate")
 
@@ -107,6 +109,28 @@ class ModelSource(Section):
     activation: Literal["none", "softmax", "sigmoid"] = Field(
         "none", description="applied to the class scores where the model does not do it"
     )
+
+
+class Quality(Section):
+    """``[quality]``: a second network, an auto-encoder, whose residual tells how ordinary each signal is."""
+
+    model: str = Field(
+        description="frozen GraphDef (.pb), SavedModel directory, .keras or .h5, relative to the configuration file"
+    )
+    input: str | None = Field(None, description="name of the input tensor; default: the graph's only placeholder")
+    outputs: tuple[str, ...] | None = Field(
+        None,
+        description="name of the output that holds the reconstruction; default: the one that has the shape of the input",
+    )
+    preparation: Preparation | None = Field(
+        None,
+        description="as [preparation], for this network; default: what its card says, else the campaign's [preparation]",
+    )
+
+    @property
+    def source(self) -> ModelSource:
+        """The network as any other is named."""
+        return ModelSource(path=self.model, input=self.input, outputs=self.outputs, classifier=False)
 
 
 class Processing(Section):
@@ -158,6 +182,7 @@ class CampaignConfig(Section):
     preparation: Preparation = Preparation()
     charge: Charge = Charge()
     pile_up: PileUp = PileUp()
+    quality: Quality | None = None
     processing: Processing = Processing()
     results: Results = Results()
     cluster: Cluster = Cluster()
@@ -173,6 +198,7 @@ def read_config(path: Path) -> CampaignConfig:
     """
     config = validated(CampaignConfig, read_toml(path), str(path))
     base = path.absolute().parent
+    quality = config.quality
     return config.model_copy(
         update={
             "campaign": str(base / config.campaign),
@@ -180,6 +206,7 @@ def read_config(path: Path) -> CampaignConfig:
                 update={"files": tuple(str(base / pattern) for pattern in config.input.files)}
             ),
             "model": config.model.model_copy(update={"path": str(base / config.model.path)}),
+            "quality": quality and quality.model_copy(update={"model": str(base / quality.model)}),
             "cluster": config.cluster.located(base),
         }
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from psdbatch.columns import NO_LABEL, SHAPE, Flag
+from psdbatch.columns import NO_LABEL, RESIDUAL, SHAPE, Flag
 from psdbatch.errors import ModelError
 from psdbatch.golden.batch import Array, Reference
 from psdbatch.models.batching import BatchedEngine
@@ -135,13 +135,14 @@ def _is_decision(name: str, expected: Array) -> bool:
 def _allowed(name: str, expected: Array, tolerance: float) -> Array:
     """Tolerated difference of each value.
 
-    Class scores: ``tolerance``, above 1 as a fraction.  All else: a fraction of the value, or of the root mean square of
-    the column where that is more; flags and labels must be equal.
+    Class scores, and the residual as a difference of samples of a signal whose amplitude is 1: ``tolerance``, above 1 as a
+    fraction.  All else: a fraction of the value, or of the root mean square of the column where that is more; flags and
+    labels must be equal.
     """
     if name == "flags" or expected.dtype.kind == "b":
         return np.zeros(expected.shape)
     size = np.abs(np.where(np.isfinite(expected), expected, 0)).astype(np.float64)
-    if name == "probability":
+    if name in ("probability", RESIDUAL.name):
         return tolerance * np.maximum(size, 1.0)
     typical = np.sqrt(np.mean(size**2)) if size.size else 0.0
     return (SHAPE_TOLERANCE if name in {column.name for column in SHAPE} else tolerance) * np.maximum(size, typical)

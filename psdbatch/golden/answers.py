@@ -18,8 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
+from psdbatch.campaign.model import CampaignModels
 from psdbatch.campaign.schema import SignalKind, engine_settings
-from psdbatch.columns import FLAGS, SHAPE
+from psdbatch.columns import FLAGS, RESIDUAL, SHAPE
 from psdbatch.config import CampaignConfig
 from psdbatch.errors import ModelError, PsdbatchError
 from psdbatch.golden.batch import Array, Reference
@@ -33,8 +34,9 @@ Started = Callable[["subprocess.Popen[str]"], None]
 
 
 def empty_answers(settings: EngineSettings, signals: int) -> Answers:
-    """Arrays that an engine fills: the model's columns, the classical quantities, and ``flags`` without a bit."""
-    columns = (*output_columns(settings.facts, settings.source), *SHAPE)
+    """Arrays that an engine fills: the models' columns, the classical quantities, and ``flags`` without a bit."""
+    residual = () if settings.quality is None else (RESIDUAL,)
+    columns = (*output_columns(settings.facts, settings.source, settings.reserved), *residual, *SHAPE)
     return {**{column.name: column.empty(signals) for column in columns}, "flags": np.zeros(signals, FLAGS.dtype)}
 
 
@@ -55,7 +57,7 @@ def answers_here(settings: EngineSettings, samples: Array) -> Reference:
 
 
 def answers_elsewhere(
-    config: CampaignConfig, facts: ModelFacts, questions: Sequence[Array], started: Started | None = None
+    config: CampaignConfig, facts: CampaignModels, questions: Sequence[Array], started: Started | None = None
 ) -> list[Reference]:
     """Answers of the plain graph to signals of several kinds, computed by another process without a GPU.
 
@@ -73,16 +75,25 @@ def answers_elsewhere(
     """
     if importlib.util.find_spec("tensorflow") is None:
         raise ModelError(
-            f"{facts.source}: TensorFlow is needed for the reference answers that all workers must agree with, and is not installed "
+            f"{facts.model.source}: TensorFlow is needed for the reference answers that all workers must agree with, and is not installed "
             "here; install it with: pip install 'psdbatch[cpu]'"
         )
     with tempfile.TemporaryDirectory(prefix="psdbatch-golden-") as folder:
         for number, samples in enumerate(questions):
             np.save(Path(folder, f"question-{number}.npy"), samples)
-        model = str(Path(facts.path).with_name("model.json"))
-        request = {"model": model, "config": config.model_dump(mode="json"), "folder": folder, "count": len(questions)}
-        _run(json.dumps(request), facts.source, started)
+        request = {
+            "model": _description(facts.model),
+            "quality": facts.quality and _description(facts.quality),
+            "config": config.model_dump(mode="json"),
+            "folder": folder,
+            "count": len(questions),
+        }
+        _run(json.dumps(request), facts.model.source, started)
         return [Reference.read(Path(folder, f"answer-{number}.npz")) for number in range(len(questions))]
+
+
+def _description(facts: ModelFacts) -> str:
+    return str(Path(facts.path).with_name("model.json"))
 
 
 def _run(request: str, source: str, started: Started | None) -> None:
@@ -116,7 +127,8 @@ def main() -> int:
     request = json.load(sys.stdin)
     try:
         config = CampaignConfig.model_validate(request["config"])
-        facts = ModelFacts.read(Path(request["model"]))
+        quality = ModelFacts.read(Path(request["quality"])) if request["quality"] else None
+        facts = CampaignModels(ModelFacts.read(Path(request["model"])), quality)
         for number in range(request["count"]):
             samples = np.load(Path(request["folder"], f"question-{number}.npy"), allow_pickle=False)
             settings = engine_settings(config, facts, SignalKind(samples.shape[1], samples.dtype.name))

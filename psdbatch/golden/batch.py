@@ -34,6 +34,8 @@ from psdbatch.campaign.schema import SignalKind
 from psdbatch.columns import Flag
 from psdbatch.errors import CampaignError, PsdbatchError
 from psdbatch.models.engine_settings import EngineSettings
+from psdbatch.models.facts import ModelFacts
+from psdbatch.models.quality_settings import QualitySettings
 
 logger = logging.getLogger(__name__)
 
@@ -220,9 +222,8 @@ def _cache_entry(settings: EngineSettings, samples: Array) -> Path:
 
 def _question(settings: EngineSettings) -> dict[str, Any]:
     """What the answers depend on; not where the model lies, nor how the graph is run."""
-    facts = settings.facts
     return {
-        "model": [facts.digest, asdict(facts.input), [asdict(output) for output in facts.outputs]],
+        "model": _model(settings.facts),
         "source": settings.source.model_dump(mode="json", exclude={"path"}),
         "signals": settings.signals.model_dump(mode="json"),
         "preparation": settings.preparation.model_dump(mode="json"),
@@ -230,7 +231,20 @@ def _question(settings: EngineSettings) -> dict[str, Any]:
         "pile_up": settings.pile_up.model_dump(mode="json"),
         "samples": settings.samples,
         "sample_dtype": settings.sample_dtype,
+        **({} if settings.quality is None else {"quality": _quality_question(settings.quality)}),
     }
+
+
+def _quality_question(quality: QualitySettings) -> dict[str, Any]:
+    return {
+        "model": _model(quality.facts),
+        "signals": quality.signals.model_dump(mode="json"),
+        "preparation": quality.preparation.model_dump(mode="json"),
+    }
+
+
+def _model(facts: ModelFacts) -> list[Any]:
+    return [facts.digest, asdict(facts.input), [asdict(output) for output in facts.outputs]]
 
 
 @cache

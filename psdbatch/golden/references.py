@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from psdbatch.campaign import files
 from psdbatch.campaign.directory import CampaignDirectory
+from psdbatch.campaign.model import CampaignModels
 from psdbatch.campaign.plan import Plan
 from psdbatch.campaign.schema import SignalKind, engine_settings
 from psdbatch.config import CampaignConfig
@@ -26,7 +27,6 @@ from psdbatch.errors import CampaignError, PsdbatchError, StorageError
 from psdbatch.golden.answers import answers_elsewhere, answers_here
 from psdbatch.golden.batch import Reference, cache_answers, cached_answers, choose, keep, kinds, reference_path
 from psdbatch.golden.software import software
-from psdbatch.models.facts import ModelFacts
 
 if TYPE_CHECKING:
     from psdbatch.campaign.prepare import Campaign
@@ -193,7 +193,7 @@ class ReferenceWork:
 def awaited_reference(
     directory: CampaignDirectory,
     config: CampaignConfig,
-    facts: ModelFacts,
+    facts: CampaignModels,
     kind: SignalKind,
     patience: float = PATIENCE,
 ) -> Reference:
@@ -223,7 +223,7 @@ def awaited_reference(
 
 
 def own_reference(
-    directory: CampaignDirectory, config: CampaignConfig, facts: ModelFacts, kind: SignalKind, device: str
+    directory: CampaignDirectory, config: CampaignConfig, facts: CampaignModels, kind: SignalKind, device: str
 ) -> Reference:
     """The campaign's reference, made here if there is none; for a worker on the coordinator's machine.
 
@@ -255,7 +255,7 @@ def own_reference(
 def _keep(
     directory: CampaignDirectory,
     config: CampaignConfig,
-    facts: ModelFacts,
+    facts: CampaignModels,
     kind: SignalKind,
     reference: Reference,
     places: Sequence[Any],

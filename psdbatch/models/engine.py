@@ -148,7 +148,8 @@ class Engine:
             try:
                 return self._tried(inference(settings), compile_whole=True), True
             except tf.errors.OpError as error:
-                self._note_refusal("XLA does not compile this model, its graph runs uncompiled", error)
+                what = "this model" if settings.quality is None else f"this model with {settings.quality.facts.source}"
+                self._note_refusal(f"XLA does not compile {what}, its graph runs uncompiled", error)
             try:
                 return self._tried(inference(settings, compile_preparation=True), compile_whole=False), False
             except tf.errors.OpError as error:

@@ -130,7 +130,7 @@ def _imported(graph: Any, path: str) -> Any:
 
 def _input(graph: Any, source: ModelSource) -> Any:
     if source.input is not None:
-        return _tensor(graph, source.input, "model.input", source.path)
+        return _tensor(graph, source.input, "input", source.path)
     candidates = [operation.outputs[0] for operation in graph.get_operations() if operation.type == "Placeholder"]
     signals = [tensor for tensor in candidates if _is_number(tensor) and tensor.shape.rank != 0]
     if len(signals) == 1:
@@ -139,11 +139,11 @@ def _input(graph: Any, source: ModelSource) -> Any:
         raise ModelError(f"{source.path}: the graph has no placeholder, so nothing can go in")
     listed = ", ".join(f"'{tensor.name}' ({tensor.dtype.name}, {tensor.shape})" for tensor in candidates)
     what = "several placeholders" if signals else "no placeholder for numbers"
-    raise ModelError(f"{source.path}: the graph has {what}: {listed}; name one with 'input' in [model]")
+    raise ModelError(f"{source.path}: the graph has {what}: {listed}; name one with 'input'")
 
 
 def _named(graph: Any, source: ModelSource) -> list[Any]:
-    return [_tensor(graph, name, "model.outputs", source.path) for name in source.outputs or ()]
+    return [_tensor(graph, name, "outputs", source.path) for name in source.outputs or ()]
 
 
 def _tensor(graph: Any, name: str, key: str, path: str) -> Any:
@@ -173,7 +173,7 @@ def _final_tensors(entry: Any, path: str) -> list[Any]:
         found = ", ".join(f"'{tensor.name}' {tensor.shape}" for tensor in unused) or "none"
         raise ModelError(
             f"{path}: the graph has no output with one row per signal; tensors at its end: {found}; "
-            "name the right ones with 'outputs' in [model]"
+            "name the right ones with 'outputs'"
         )
     return final
 

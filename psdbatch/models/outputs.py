@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from psdbatch.columns import IDENTITY, NO_LABEL, SHAPE, Column
@@ -32,8 +33,8 @@ class Answers:
     others: tuple[tuple[TensorFacts, Column], ...]
 
 
-def answers(facts: ModelFacts, source: ModelSource) -> Answers:
-    """Find the class scores among the outputs and name everything.
+def answers(facts: ModelFacts, source: ModelSource, reserved: Collection[str] = ()) -> Answers:
+    """Find the class scores among the outputs and name everything, with none of the ``reserved`` names.
 
     Raises
     ------
@@ -41,7 +42,7 @@ def answers(facts: ModelFacts, source: ModelSource) -> Answers:
         The classifier named does not exist or has no class dimension, or the class names do not fit.
     """
     scores = _scores(facts, source)
-    others = _columns([tensor for tensor in facts.outputs if tensor is not scores], facts.source)
+    others = _columns([tensor for tensor in facts.outputs if tensor is not scores], facts.source, reserved)
     if scores is None:
         if source.classes:
             raise ModelError(
@@ -54,7 +55,7 @@ def answers(facts: ModelFacts, source: ModelSource) -> Answers:
     return Answers(scores, _classes(facts, source, scores, 2 if size == 1 else size), size == 1, others)
 
 
-def output_columns(facts: ModelFacts, source: ModelSource) -> tuple[Column, ...]:
+def output_columns(facts: ModelFacts, source: ModelSource, reserved: Collection[str] = ()) -> tuple[Column, ...]:
     """Columns of the model's answers: ``probability`` and ``label`` of a classifier, then every further output.
 
     Raises
@@ -62,7 +63,7 @@ def output_columns(facts: ModelFacts, source: ModelSource) -> tuple[Column, ...]
     ModelError
         As :func:`answers`.
     """
-    found = answers(facts, source)
+    found = answers(facts, source, reserved)
     columns = tuple(column for _, column in found.others)
     if found.scores is None:
         return columns
@@ -124,9 +125,11 @@ def _classes(facts: ModelFacts, source: ModelSource, scores: TensorFacts, count:
     return classes
 
 
-def _columns(tensors: list[TensorFacts], source: str) -> tuple[tuple[TensorFacts, Column], ...]:
+def _columns(
+    tensors: list[TensorFacts], source: str, reserved: Collection[str]
+) -> tuple[tuple[TensorFacts, Column], ...]:
     """One column per output, its name taken from the tensor's, never that of another column."""
-    used, columns = set(_TAKEN), []
+    used, columns = {*_TAKEN, *reserved}, []
     for tensor in tensors:
         plain = re.sub(r"\W+", "_", tensor.label).strip("_").lower() or "output"
         candidates = (plain, f"model_{plain}", *(f"model_{plain}_{number}" for number in range(2, len(tensors) + 3)))

@@ -6,11 +6,12 @@ import socket
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from psdbatch.campaign.directory import CampaignDirectory
+from psdbatch.campaign.model import CampaignModels, kept_models
 from psdbatch.campaign.schema import SignalKind
 from psdbatch.cluster.examination import check_gpu, check_versions, who
 from psdbatch.config import CampaignConfig, WorkerGroup, read_config
@@ -21,7 +22,6 @@ from psdbatch.golden.answers import empty_answers
 from psdbatch.golden.batch import Reference, reference_path
 from psdbatch.golden.references import Conditions, awaited_reference, own_reference
 from psdbatch.models.batching import BatchedEngine
-from psdbatch.models.facts import ModelFacts
 from psdbatch.processing.engines import engine_of, group_settings
 
 _LISTED = 3  # columns that a refusal names
@@ -105,7 +105,8 @@ def admit(directory: CampaignDirectory, group: WorkerGroup | None = None) -> Adm
     versions = software.software()
     check_versions(software.conflicts(versions, conditions.versions), group)
     device = _device(group)
-    config, facts = read_config(directory.config), worker_facts(directory)
+    config = read_config(directory.config)
+    facts = kept_models(config, directory)
     found = {kind: agreeing_engine(directory, config, facts, kind, group) for kind in conditions.kinds}
     return Admission(
         node=socket.gethostname(),
@@ -120,17 +121,16 @@ def admit(directory: CampaignDirectory, group: WorkerGroup | None = None) -> Adm
     )
 
 
-def worker_facts(directory: CampaignDirectory) -> ModelFacts:
-    """The campaign's own copy of the model."""
-    return replace(ModelFacts.read(directory.model / "model.json"), path=str(directory.model / "model.pb"))
-
-
 _agreed: dict[str, Agreement] = {}
 _agreed_lock = threading.Lock()
 
 
 def agreeing_engine(
-    directory: CampaignDirectory, config: CampaignConfig, facts: ModelFacts, kind: SignalKind, group: WorkerGroup | None
+    directory: CampaignDirectory,
+    config: CampaignConfig,
+    facts: CampaignModels,
+    kind: SignalKind,
+    group: WorkerGroup | None,
 ) -> Agreement:
     """The process's engine for signals of a kind, examined once.
 

@@ -20,7 +20,7 @@ from psdbatch.acquisition.signals import Signals
 from psdbatch.campaign.plan import Block, PlannedRun
 from psdbatch.campaign.reading import RunReader
 from psdbatch.campaign.schema import Schema
-from psdbatch.columns import REASONS, REFUSED, Column, Flag, count_refused, refusal
+from psdbatch.columns import REASONS, REFUSED, RESIDUAL, Column, Flag, count_refused, refusal
 from psdbatch.models.batching import BatchedEngine
 
 Array = NDArray[Any]
@@ -96,6 +96,8 @@ def compute_block(
         with stages("infer"):
             engine.infer(batch.samples, {name: values[rows] for name, values in columns.items()})
     _refuse(columns, schema, signals.length, engine.required)
+    if RESIDUAL.name in columns:
+        columns[RESIDUAL.name][signals.length < engine.residual_required] = RESIDUAL.fill_value()
     return BlockResult(
         columns,
         *_account(columns["flags"], block, damage),

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from psdbatch.campaign.model import kept_models
 from psdbatch.campaign.prepare import Campaign
 from psdbatch.campaign.schema import SignalKind, engine_settings
 from psdbatch.config import Cluster, WorkerGroup
@@ -23,7 +24,7 @@ from psdbatch.golden.batch import Reference, reference_path
 from psdbatch.golden.references import Conditions, own_reference, start_reference
 from psdbatch.models import batch_size
 from psdbatch.processing import admission, engines
-from psdbatch.processing.admission import admit, agreeing_engine, worker_facts
+from psdbatch.processing.admission import admit, agreeing_engine
 from psdbatch.processing.engines import engine_of, worker_group
 from psdbatch.processing.process import block_task, open_session, process_blocks
 from tests.campaigns import SAMPLES, psdbatch
@@ -58,7 +59,9 @@ def alter(campaign: Campaign, column: str, change: Callable[[Array], Array]) -> 
 
 
 def examine(campaign: Campaign, group: WorkerGroup | None = CPU) -> admission.Agreement:
-    return agreeing_engine(campaign.directory, campaign.config, worker_facts(campaign.directory), KIND, group)
+    return agreeing_engine(
+        campaign.directory, campaign.config, kept_models(campaign.config, campaign.directory), KIND, group
+    )
 
 
 class Off:

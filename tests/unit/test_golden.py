@@ -176,7 +176,7 @@ def test_a_campaign_from_before_there_were_references_gets_one(campaign: Campaig
 
 
 def test_workers_are_told_why_there_is_no_reference(campaign: Campaign) -> None:
-    Path(campaign.facts.path).unlink()
+    Path(campaign.facts.model.path).unlink()
     work = start_reference(campaign)
     with pytest.raises(ModelError, match="cannot be read"):
         work.wait()
@@ -186,11 +186,11 @@ def test_workers_are_told_why_there_is_no_reference(campaign: Campaign) -> None:
 
 
 def test_an_earlier_failure_is_forgotten_at_the_next_start(tmp_path: Path, campaign: Campaign) -> None:
-    kept = Path(campaign.facts.path).read_bytes()
-    Path(campaign.facts.path).unlink()
+    kept = Path(campaign.facts.model.path).read_bytes()
+    Path(campaign.facts.model.path).unlink()
     with start_reference(campaign) as work, pytest.raises(ModelError):
         work.wait()
-    Path(campaign.facts.path).write_bytes(kept)
+    Path(campaign.facts.model.path).write_bytes(kept)
     with start_reference(campaign) as work:
         assert work.wait()
     assert len(awaited_reference(campaign.directory, campaign.config, campaign.facts, KIND).samples)

@@ -343,3 +343,32 @@ def test_plan_that_is_not_there_or_of_another_version_is_told(tmp_path: Path) ->
     (tmp_path / "plan.json").write_text('{"version": 99}')
     with pytest.raises(CampaignError, match=r"another version of psdbatch \(99\)"):
         Plan.read(tmp_path / "plan.json")
+
+
+# The quality monitor
+
+
+def test_a_campaign_without_quality_monitor_is_the_one_it_was_before_there_were_any() -> None:
+    """Digests as psdbatch without [quality] computed them: such campaigns still resume."""
+    plan = planned(file_index("/data/run_1/board0.npy", 20), file_index("/data/run_2/board0.npy", 5))
+    block = next(plan.blocks(plan.runs[0]))
+    assert plan.fingerprint == "4c762f2891055fbf568129779be9eb3be5fd663d10359c7478fccc6178eb2070"
+    assert plan.identity(plan.runs[0], block) == "2311485d783b5b92060380983f06a41cd307753408ff4fd1f16a1312ee6ce64b"
+
+
+def test_a_quality_monitor_or_another_one_is_another_campaign() -> None:
+    index = file_index("/data/run_1/board0.npy", 20)
+    config = configuration(quality={"model": "/models/monitor.pb"})
+    elsewhere = configuration(quality={"model": "/elsewhere/monitor.pb"})
+    plain, one, other, moved = (
+        planned(index),
+        make_plan(config, [index], "digest", "one"),
+        make_plan(config, [index], "digest", "other"),
+        make_plan(elsewhere, [index], "digest", "one"),
+    )
+    identities = {plan.identity(plan.runs[0], next(plan.blocks(plan.runs[0]))) for plan in (plain, one, other)}
+    assert len(identities) == 3
+    assert one.fingerprint == moved.fingerprint
+    for old, new in ((plain, one), (one, plain), (one, other)):
+        with pytest.raises(ChangedError, match="quality"):
+            extend(old, new, ())
