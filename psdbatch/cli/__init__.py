@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from psdbatch import __version__
-from psdbatch.cli import campaign, evaluation, files, interfaces, training, training_set
+from psdbatch.cli import campaign, evaluation, files, init, interfaces, training, training_set
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -19,6 +19,7 @@ def cli() -> None:
 
 
 for command in (
+    init.init,
     campaign.plan,
     campaign.run,
     campaign.submit,

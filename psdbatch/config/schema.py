@@ -44,7 +44,8 @@ class _TomlSchema(GenerateJsonSchema):
         return False  # the key in capitals says nothing
 
     def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
-        return self.generate_inner(schema["schema"])  # TOML has no null: a key is left out
+        made = self.generate_inner(schema["schema"])  # TOML has no null: a key is left out
+        return {**made, "x-optional": True} if "$ref" in made else made  # an absent section is not an empty one
 
     def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
         made = super().default_schema(schema)
