@@ -52,7 +52,7 @@ class TrainingError(PsdbatchError, RuntimeError):
 
 
 class OutOfMemoryError(PsdbatchError, MemoryError):
-    """The device has no room for a batch of this size."""
+    """There is no room for a batch of this size on the device, or for a table of this size in memory."""
 
 
 class CampaignError(PsdbatchError, RuntimeError):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,9 @@ from psdbatch.errors import ConfigurationError
 from psdbatch.results.contents import NUMBER, Contents, Quantity, StoredRun
 from psdbatch.results.decoding import StoredColumn
 from psdbatch.results.selection import Selection, parse_selection
+
+if TYPE_CHECKING:
+    from psdbatch.results.time_order import OrderedStream
 
 Array = NDArray[Any]
 Item = TypeVar("Item")
@@ -253,12 +256,26 @@ def iterate(
     >>> for piece in iterate("my-campaign", ["amplitude", "charge_ratio"], "label == neutron"):  # doctest: +SKIP
     ...     histogram += np.histogram2d(piece["amplitude"], piece["charge_ratio"], bins)[0]
     """
-    extract = make_extract(Contents(path, run), columns, select)
-    if time_order:
-        from psdbatch.results.time_order import WINDOW, OrderedStream
+    return iter(open_stream(Contents(path, run), columns, select, time_order=time_order, window=window, size=size))
 
-        return iter(OrderedStream(extract, WINDOW if window is None else window, size))
-    return iter(Stream(extract, size))
+
+def open_stream(
+    contents: Contents,
+    columns: Iterable[str] | None = None,
+    select: str | None = None,
+    *,
+    numbers: bool = False,
+    time_order: bool = False,
+    window: int | None = None,
+    size: int = PIECE,
+) -> Stream | OrderedStream:
+    """The same with counts; ``numbers`` as in :func:`make_extract`."""
+    extract = make_extract(contents, columns, select, numbers)
+    if not time_order:
+        return Stream(extract, size)
+    from psdbatch.results.time_order import WINDOW, OrderedStream
+
+    return OrderedStream(extract, WINDOW if window is None else window, size)
 
 
 def ahead(function: Callable[[Item], Result], items: Iterable[Item], threads: int | None = None) -> Iterator[Result]:

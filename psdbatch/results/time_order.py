@@ -144,7 +144,7 @@ class _FileStream:
         self.number, self.beginning = number, 0
         self._path, self._extract, self._spans = path, extract, spans
         self._window, self._pool, self._counts = window, pool, counts
-        self._next: Future[tuple[Piece, Counts]] | None = None
+        self._next: Future[tuple[Columns, Counts]] | None = None
         self._reading: Span | None = None
         self._held: Columns = {}
         self._begin = self._end = 0
