@@ -14,7 +14,7 @@ from typing import Any
 from benchmarks.coordinator import COLUMNS, make_big_plan, make_record
 from psdbatch.campaign.commit import CommitRecord, published
 from psdbatch.campaign.directory import CampaignDirectory
-from psdbatch.campaign.finalise import records, summarise
+from psdbatch.campaign.finalise import count_records, records, summarise
 from psdbatch.campaign.plan import Plan, chains
 from psdbatch.coordination.status import read_status
 from psdbatch.processing.process import block_task
@@ -49,7 +49,7 @@ def run(directory: Path, signals: int, blocks: int = BLOCKS) -> list[dict[str, A
     timed("records: written by workers, unsynced (not the coordinator's)", lambda: _write_records(campaign, plan))
     committed = timed("records: listed at a start", lambda: set(campaign.committed()))
     timed("plan: blocks left, all committed", lambda: sum(1 for _ in chains(plan, committed)))
-    timed("records: read and added up at the end", lambda: summarise(plan, records(campaign, plan)))
+    timed("records: read and added up at the end", lambda: summarise(count_records(campaign, plan)))
     timed("records: status", lambda: read_status(campaign))
     sharded = _make_shards(campaign, plan, min(SHARDED, blocks))
     timed(

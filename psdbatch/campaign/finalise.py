@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from psdbatch.campaign import files
+from psdbatch.campaign.account import Account
 from psdbatch.campaign.commit import CommitRecord, publish, published
-from psdbatch.campaign.directory import BlockName, CampaignDirectory
+from psdbatch.campaign.directory import CampaignDirectory
+from psdbatch.campaign.history import FINISHED, SILENT, History, Pass
+from psdbatch.campaign.journal import Journal
 from psdbatch.campaign.plan import Plan
-from psdbatch.campaign.sample import Sample, SampleState
+from psdbatch.campaign.sample import Sample, SampleState, choose_sample
 from psdbatch.errors import CampaignError, ExitCode
 from psdbatch.results.store import METADATA, checksums, consolidate, read_metadata
 
@@ -34,7 +36,7 @@ class Summary:
     seconds
         Time per stage, added over all blocks (s).
     boards
-        Per acquisition board: signals, and its share of the time of all stages (s).
+        Per acquisition board: signals, and its share of the time of all stages together and of each (s).
     peak_memory
         Largest resident memory of a worker process (bytes).
     processed, elapsed
@@ -43,6 +45,8 @@ class Summary:
         What each worker group used in this pass: jobs, seconds of workers, seconds thrown away, blocks, signals.
     sample
         The sample that this pass was asked for; None: the whole campaign.
+    passes
+        This pass and those before it, as the journal tells them.
     """
 
     signals: int
@@ -55,12 +59,13 @@ class Summary:
     bytes: int
     shards: int
     seconds: dict[str, float]
-    boards: dict[str, dict[str, float]]
+    boards: dict[str, dict[str, Any]]
     peak_memory: int
     processed: int
     elapsed: float
     groups: dict[str, dict[str, Any]] = field(default_factory=dict)
     sample: SampleState | None = None
+    passes: tuple[Pass, ...] = ()
 
     @property
     def left(self) -> int:
@@ -80,13 +85,27 @@ class Summary:
 
 
 def records(directory: CampaignDirectory, plan: Plan) -> Iterator[CommitRecord]:
-    """Commit records of the plan's blocks, in the order of the plan."""
-    committed = set(directory.committed())
+    """Commit records of the plan's blocks, in the order of the plan; no more than a folder of names is held at a time."""
     for run in plan.runs:
-        for number in range(-(-run.signals // plan.block)):
-            name = BlockName(run.name, number)
-            if name in committed:
+        for name in directory.committed(run.name):
+            if name.number * plan.block < run.signals:
                 yield CommitRecord.read(directory.record(name))
+
+
+def count_records(directory: CampaignDirectory, plan: Plan, physics: bool = False) -> Account:
+    """Add up all commit records; with ``physics`` their tallies, too."""
+    account = Account(plan, physics)
+    for record in records(directory, plan):
+        account.add(record)
+    return account
+
+
+def describe(directory: CampaignDirectory, account: Account, history: History) -> Summary:
+    """Numbers of the campaign as it is now, and of the sample if the last start was asked for one only."""
+    fraction = history.passes[-1].sample if history.passes else None
+    sample = None if fraction is None else choose_sample(account.plan, fraction)
+    state = None if sample is None else sample.state(account.plan, directory.committed())
+    return summarise(account, history.passes, state)
 
 
 def finalise(
@@ -96,24 +115,36 @@ def finalise(
     elapsed: float = 0.0,
     groups: Mapping[str, dict[str, Any]] | None = None,
     sample: Sample | None = None,
+    account: Account | None = None,
 ) -> Summary:
     """Finish renames that somebody left undone, gather metadata, write their checksums and ``summary.json``.
+
+    Parameters
+    ----------
+    directory, plan
+        The campaign.
+    processed, elapsed, groups, sample
+        What the pass was left to do, its wall time (s), what it used, and the sample that it was asked for.
+    account
+        An empty one, to which the commit records are added; for whoever wants more of them than the summary tells.
 
     Raises
     ------
     CampaignError
         A committed shard is lost, or a record or the store's metadata are damaged.
     """
-
-    def settled() -> Iterator[CommitRecord]:
-        for record in records(directory, plan):
-            if not published(directory, record):
-                publish(directory, record)
-            yield record
-
-    summary = replace(summarise(plan, settled(), processed, elapsed), groups=dict(groups or {}))
-    if sample is not None:
-        summary = replace(summary, sample=sample.state(plan, directory.committed()))
+    account = account or Account(plan)
+    for record in records(directory, plan):
+        if not published(directory, record):
+            publish(directory, record)
+        account.add(record)
+    passes = History(Journal(directory.journal).read()).passes
+    if passes and passes[-1].end == SILENT:  # this one, whose end is written when the summary is
+        used = dict(groups or {})
+        passes[-1] = replace(passes[-1], end=FINISHED, elapsed=elapsed, processed=processed, groups=used)
+    state = None if sample is None else sample.state(plan, directory.committed())
+    summary = summarise(account, passes, state)
+    summary = replace(summary, processed=processed, elapsed=elapsed, groups=dict(groups or {}))
     _gather_metadata(directory)
     files.replace_durably(directory.summary, json.dumps(summary.facts(), indent=1).encode())
     return summary
@@ -157,46 +188,27 @@ def _gather_metadata(directory: CampaignDirectory) -> None:
         files.replace_durably(directory.metadata, json.dumps(after, indent=1).encode())
 
 
-def summarise(plan: Plan, found: Iterator[CommitRecord], processed: int = 0, elapsed: float = 0.0) -> Summary:
-    """Add up commit records."""
-    totals: Counter[str] = Counter()
-    refused: Counter[str] = Counter()
-    seconds: Counter[str] = Counter()
-    board_signals: Counter[str] = Counter()
-    board_seconds: Counter[str] = Counter()
-    peak_memory = 0
-    for record in found:
-        totals.update(
-            finished=1,
-            quarantined=int(record.quarantine is not None),
-            written=record.written,
-            recorded=record.signals,
-            bytes=sum(shard.bytes for shard in record.shards),
-            shards=len(record.shards),
-        )
-        refused.update(record.refused)
-        spent = record.report.get("seconds", {})
-        seconds.update(spent)
-        for board, signals in record.report.get("boards", {}).items():
-            board_signals[board] += signals
-            board_seconds[board] += sum(spent.values()) * signals / record.signals
-        peak_memory = max(peak_memory, record.report.get("peak_memory", 0))
+def summarise(account: Account, passes: Sequence[Pass] = (), sample: SampleState | None = None) -> Summary:
+    """Numbers of a campaign whose commit records are added up."""
+    plan, totals = account.plan, account.totals
     return Summary(
         signals=plan.signals,
         written=totals["written"],
-        refused=dict(refused),
+        refused=dict(account.refused),
         missing=plan.signals - totals["recorded"],
         blocks=plan.count_blocks(),
         finished=totals["finished"],
         quarantined=totals["quarantined"],
         bytes=totals["bytes"],
         shards=totals["shards"],
-        seconds=dict(seconds),
+        seconds=dict(account.seconds),
         boards={
-            board: {"signals": board_signals[board], "seconds": board_seconds[board]}
-            for board in sorted(board_signals, key=int)
+            number: {"signals": board.signals, "seconds": sum(board.stages.values()), "stages": dict(board.stages)}
+            for number, board in sorted(account.boards.items(), key=lambda entry: int(entry[0]))
         },
-        peak_memory=peak_memory,
-        processed=processed,
-        elapsed=elapsed,
+        peak_memory=account.peak_memory,
+        processed=0,
+        elapsed=0.0,
+        sample=sample,
+        passes=tuple(passes),
     )

@@ -77,9 +77,15 @@ class Farm:
 
     def use(self) -> dict[str, dict[str, Any]]:
         """What each worker group has used, by name."""
-        return (
-            {} if self._cluster is None else {name: group.use.facts() for name, group in self._cluster.groups.items()}
-        )
+        return {} if self._cluster is None else {name: group.used() for name, group in self._cluster.groups.items()}
+
+
+def worker_threads(config: Cluster) -> dict[str, int]:
+    """Blocks that a worker treats at a time, by group; of all workers together, under no name, for a local cluster."""
+    if config.kind == "local":
+        processes, threads = workers_of(config)
+        return {"": processes * threads}
+    return {group.name: group.blocks for group in config.workers}
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from psdbatch.cluster.scaling import GroupLoad
@@ -74,10 +74,13 @@ class Placed:
         """What its heartbeat said: blocks that run since when, and whether it takes no more."""
         self._running, self.leaving = running, leaving
 
+    def there(self) -> float:
+        """Seconds since its worker registered, while one is there."""
+        return time.time() - self._arrived if self._arrived else 0.0
+
     def gone(self) -> tuple[float, float]:
         """The worker is no longer there: seconds that it was, and those spent on blocks that it did not finish."""
-        now = time.time()
-        there = now - self._arrived if self._arrived else 0.0
+        now, there = time.time(), self.there()
         # Only an idle worker is released; its last heartbeat may be older than the end of its last block.
         lost = (
             0.0
@@ -183,6 +186,11 @@ class Group:
         self._barren += 1
         self._fruitless += 0 if placed.addresses else 1
         self._last = placed.refusal or f"job {placed.id}: {reason}; its log is {placed.name}-{placed.id}.log"
+
+    def used(self) -> dict[str, Any]:
+        """What the group has used until now, as JSON; the time of workers that are still there counts too."""
+        there = sum(placed.there() for placed in self.jobs.values())
+        return replace(self.use, seconds=self.use.seconds + there).facts()
 
     def cancelled(self, placed: Placed) -> None:
         """The cluster took it back."""

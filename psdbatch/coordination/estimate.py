@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import socket
-from contextlib import suppress
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
-from psdbatch.acquisition.index import default_cache
 from psdbatch.campaign.directory import BLOCKS_PER_FOLDER
+from psdbatch.campaign.expectation import Comparison, Interval, compare_estimate, keep_estimate, kept_estimate
 from psdbatch.campaign.finalise import Summary
 from psdbatch.campaign.plan import Plan
 from psdbatch.campaign.prepare import Campaign
 from psdbatch.coordination.probe import Probe
 from psdbatch.golden.batch import kinds
 
-Interval = tuple[float, float]
-
-PLAIN_FILES = 19
-"""In any campaign: configuration, plan, journal, summary, metadata; the directories for index, commits, staging, logs,
+PLAIN_FILES = 20
+"""In any campaign: configuration, plan, journal, summary, report, metadata; the directories for index, commits, staging, logs,
 tuning and golden batch; those of coordinator, model and store with one, three and one file."""
 
 
@@ -66,28 +61,18 @@ def estimate(campaign: Campaign, probe: Probe | None) -> Estimate:
         caution=_caution(campaign, probe) if probe else None,
     )
     if probe:
-        path = _kept(plan.fingerprint)
-        with suppress(OSError):  # a cache that cannot be written stops nobody
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(expected.facts()))
+        keep_estimate(plan, expected.facts())
     return expected
 
 
-def compare(plan: Plan, summary: Summary) -> list[tuple[str, Interval, float]]:
+def compare(plan: Plan, summary: Summary) -> list[Comparison]:
     """Expected interval and truth of bytes, seconds and memory, if this plan was estimated before.
 
     Only a pass that did the whole campaign is compared, and time and memory only where they were measured on its workers.
     """
     if summary.processed < plan.signals:
         return []
-    try:
-        expected = json.loads(_kept(plan.fingerprint).read_text())
-    except (OSError, ValueError):
-        return []
-    truth: dict[str, float] = {"bytes": summary.bytes}
-    if not expected.get("caution"):
-        truth |= {"seconds": summary.elapsed, "memory": summary.peak_memory}
-    return [(name, tuple(expected[name]), float(value)) for name, value in truth.items() if expected[name]]
+    return compare_estimate(kept_estimate(plan), summary.bytes, summary.elapsed, summary.peak_memory)
 
 
 def count_inodes(campaign: Campaign) -> int:
@@ -132,7 +117,3 @@ def _memory(plan: Plan, probe: Probe, bytes_per_signal: int) -> Interval:
     """A probe is smaller than a block: the rest of a block's columns, and their encoded form, come on top."""
     rest = max(0, min(plan.block, plan.signals) - probe.signals) * bytes_per_signal * probe.threads
     return float(probe.memory), probe.memory * 1.2 + 2.0 * rest
-
-
-def _kept(fingerprint: str) -> Path:
-    return default_cache() / "estimates" / f"{fingerprint[:32]}.json"

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from psdbatch.campaign.commit import CommitRecord
 from psdbatch.campaign.coordinated import CoordinatedDirectory
 from psdbatch.campaign.directory import CampaignDirectory
-from psdbatch.campaign.finalise import Summary, summarise
+from psdbatch.campaign.finalise import Summary, count_records, describe
+from psdbatch.campaign.history import History
 from psdbatch.campaign.journal import Journal
 from psdbatch.campaign.plan import Plan
-from psdbatch.campaign.sample import SAMPLED, choose_sample
 from psdbatch.coordination.jobs import GroupJobs, ask_queue, count_jobs, submitted_jobs
 from psdbatch.coordination.lock import current
 
@@ -72,9 +70,6 @@ class Status(AtWork):
     recent_rate: float | None
 
 
-RECENT = 600.0
-
-
 def who_is_at_work(directory: CoordinatedDirectory, events: Sequence[dict[str, Any]]) -> AtWork:
     """Who is at work by a journal's events; each batch system is asked once about the jobs that may be left."""
     jobs = submitted_jobs(events)
@@ -97,40 +92,17 @@ def read_status(directory: CampaignDirectory) -> Status:
     """
     events = list(Journal(directory.journal).read())
     plan = None if submitted_jobs(events) and not directory.plan.exists() else Plan.read(directory.plan)
-    records = [CommitRecord.read(directory.record(name)) for name in directory.committed()] if plan else []
-    finished = Counter(record.run for record in records)
-    quarantined = Counter(record.run for record in records if record.quarantine)
-    times = [
-        (record.report["finished"], record.report["started"], record.signals)
-        for record in records
-        if "finished" in record.report
-    ]
-    newest = max((finish for finish, _, _ in times), default=None)
+    work = who_is_at_work(directory, events)
+    if plan is None:
+        return Status(**vars(work), summary=None, runs=(), last_commit=None, recent_rate=None)
+    account = count_records(directory, plan)
+    newest = account.recent.newest
     return Status(
-        **vars(who_is_at_work(directory, events)),
-        summary=_summary(plan, records, events) if plan else None,
+        **vars(work),
+        summary=describe(directory, account, History(events)),
         runs=tuple(
-            RunState(run.name, run.signals, -(-run.signals // plan.block), finished[run.name], quarantined[run.name])
-            for run in plan.runs
-        )
-        if plan
-        else (),
+            RunState(run.name, run.signals, run.blocks, run.finished, run.quarantined) for run in account.runs.values()
+        ),
         last_commit=None if newest is None else time.time() - newest,
-        recent_rate=_rate([entry for entry in times if newest is not None and entry[0] > newest - RECENT]),
+        recent_rate=account.recent.rate,
     )
-
-
-def _summary(plan: Plan, records: list[CommitRecord], events: Iterable[Mapping[str, Any]]) -> Summary:
-    """Numbers of the campaign, and of the sample if the last start was asked for one only."""
-    summary = summarise(plan, iter(records))
-    fraction = next((event.get(SAMPLED) for event in reversed([*events]) if event.get("event") == "started"), None)
-    if fraction is None:
-        return summary
-    return replace(summary, sample=choose_sample(plan, fraction).state(plan, (record.name for record in records)))
-
-
-def _rate(times: list[tuple[float, float, int]]) -> float | None:
-    if not times:
-        return None
-    span = max(finish for finish, _, _ in times) - min(start for _, start, _ in times)
-    return sum(signals for _, _, signals in times) / span if span > 0 else None

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import io
-import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from psdbatch.coordination import estimate
+from psdbatch.campaign.expectation import keep_estimate
 from psdbatch.coordination.estimate import Estimate, compare
 from psdbatch.monitor.tables import estimate_table
 from tests.small_campaign import small_campaign
@@ -25,9 +24,7 @@ def test_what_was_measured_on_another_machine_is_not_compared(
 ) -> None:
     campaign = small_campaign(tmp_path / "campaign")
     summary = replace(campaign.go_on(), processed=campaign.plan.signals)
-    kept = estimate._kept(campaign.plan.fingerprint)
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    kept.write_text(json.dumps(expected.facts()))
+    keep_estimate(campaign.plan, expected.facts())
     assert [name for name, _, _ in compare(campaign.plan, summary)] == compared
     assert compare(campaign.plan, replace(summary, processed=1)) == []
 
