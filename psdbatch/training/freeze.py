@@ -12,7 +12,7 @@ import numpy as np
 
 from psdbatch.campaign import files
 from psdbatch.config import ModelSource, Section, SignalShape, validated
-from psdbatch.config.training import read_training
+from psdbatch.config.training import TrainingConfig, read_training
 from psdbatch.errors import ConfigurationError, ModelError, StorageError
 from psdbatch.golden.software import software
 from psdbatch.models.asking import answer
@@ -44,22 +44,21 @@ def freeze(request: FreezeRequest) -> FrozenFile:
     source, target = Path(request.source), Path(request.target)
     _check_target(source, target)
     directory = TrainingDirectory(source)
-    trained = source.is_dir() and directory.config.exists()
-    if trained:
+    config = read_training(directory.config) if source.is_dir() and directory.config.exists() else None
+    if config is not None:
         source = best_checkpoint(directory) or directory.model
         if not source.exists():
             raise ModelError(f"{directory.path}: this training has no network yet; let it finish an epoch first")
-    origin = origin_of_training(directory) if trained else _origin_of_file(source)
+    origin = origin_of_training(directory, config) if config is not None else _origin_of_file(source)
     if request.config:
         origin = with_sections(origin, Path(request.config))
-    network = _own_network(directory, source, origin) if trained else None
+    network = _own_network(directory, config, source, origin) if config is not None else None
     network = network or load_network(source, origin.input, origin.outputs)
     return write_verified(network, target, make_card(request, origin, network), request.bare)
 
 
-def _own_network(directory: TrainingDirectory, weights: Path, origin: Origin) -> Network | None:
+def _own_network(directory: TrainingDirectory, config: TrainingConfig, weights: Path, origin: Origin) -> Network | None:
     """The trained network of a user's own function, made anew: its file may hold layers that only that function knows."""
-    config = read_training(directory.config)
     samples = config.preparation.length if config.preparation.enabled else origin.samples
     if config.network.function is None or samples is None:
         return None

@@ -43,15 +43,14 @@ def origin_of_card(card: ModelCard) -> Origin:
     )
 
 
-def origin_of_training(directory: TrainingDirectory) -> Origin:
+def origin_of_training(directory: TrainingDirectory, config: TrainingConfig) -> Origin:
     """What a training directory says about its network.
 
     Raises
     ------
     PsdbatchError
-        Its configuration or its set cannot be read.
+        Its set cannot be read.
     """
-    config = read_training(directory.config)
     origin = _of_training(config)
     provenance: dict[str, Any] = {
         "configuration": config.model_dump(mode="json", exclude_none=True, exclude={"cluster", "training"}),

@@ -37,7 +37,7 @@ def test_the_file_s_digest_and_a_copy_are_kept(begun: tuple[TrainingDirectory, T
     digest = hashlib.sha256(FUNCTION.encode()).hexdigest()
     assert json.loads(directory.identity.read_bytes())["function"] == digest
     assert directory.function.read_text() == FUNCTION
-    assert origin_of_training(directory).training["function_sha256"] == digest
+    assert origin_of_training(directory, config).training["function_sha256"] == digest
     check_directory(directory, config)
 
 
@@ -64,7 +64,7 @@ def test_a_network_of_the_collection_has_no_file(tmp_path: Path) -> None:
     write_directory(directory, config, "digest")
     check_function(directory, config)
     assert not directory.function.exists()
-    assert "function_sha256" not in origin_of_training(directory).training
+    assert "function_sha256" not in origin_of_training(directory, config).training
 
 
 def test_an_installed_function_s_file_is_found_and_nothing_of_it_is_run(
