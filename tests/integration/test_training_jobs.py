@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.campaigns import facts, psdbatch
-from tests.farms import wait
+from tests.farms import farm, journal, sge_group, wait
+from tests.servers.sge import GridEngine
 from tests.servers.slurm import Slurm
-from tests.trainings import TRAINING_TIME, history, write_set, write_training
+from tests.trainings import TRAINING_TIME, history, losses, train, write_set, write_training
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
@@ -57,3 +59,22 @@ def test_what_is_missing_is_said_before_a_training_is_submitted(tmp_path: Path) 
     write_training(path, None, set={"sources": [source]}, cluster=cluster, network={"function": "own.py:small"})
     assert "own.py: there is no such file ('network.function')" in psdbatch("submit", path, check=1).stderr
     assert not (tmp_path / "training").exists()
+
+
+@pytest.mark.long
+def test_two_jobs_on_grid_engine_train_the_network_of_one_process(sge: GridEngine, tmp_path: Path) -> None:
+    signals = write_set(tmp_path / "set.zarr", signals=600, validation=100, test=0)
+    gentle = {"epochs": 2, "learning_rate": 0.02, "momentum": 0.0}
+    alone = write_training(tmp_path / "alone" / "training.toml", signals, optimisation=gentle)
+    train(alone)
+    cluster = {**farm(sge_group("v100", jobs=2)), "dashboard": ""}
+    path = write_training(
+        tmp_path / "farm" / "training.toml", signals, replicas=2, optimisation=gentle, cluster=cluster
+    )
+    assert "on 2 replicas" in train(path)
+    training = path.parent / "training"
+    assert {entry["system"] for entry in journal(training, "job submitted")} == {"sge"}
+    assert {entry["name"] for entry in journal(training, "worker admitted")} == {"v100-1", "v100-2"}
+    np.testing.assert_allclose(losses(training), losses(alone.parent / "training"), rtol=0, atol=2e-5)
+    wait("the end of the jobs", lambda: not sge.jobs(), seconds=60)
+    assert not (training / "certificates").exists()
