@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
+from rich.table import Column, Table
 
 from psdbatch.training_set.facts import PARTS, SetFacts
 from psdbatch.training_set.strata import amplitude_words
 
+MOST_FILES = 3
+"""Files of a source that are all named."""
+
 
 def source_table(facts: SetFacts) -> Table:
-    """Sources: signals, labelled ones by class, and why the others were left out."""
-    table = Table("source", "rule", box=None, pad_edge=False)
+    """Sources: their files and the rule that these got, signals, labelled ones by class, and why the others were left out."""
+    table = Table("source", Column("files", overflow="fold"), Column("rule", overflow="fold"), box=None, pad_edge=False)
     for name in ("signals", *facts.classes):
         table.add_column(name, justify="right")
     table.add_column("left out")
     for source in facts.provenance["sources"]:
         left_out = ", ".join(f"{count:,} {reason}" for reason, count in source["left_out"].items())
         labelled = [f"{source['labelled'][name]:,}" for name in facts.classes]
-        table.add_row(source["name"], source["rule"], f"{source['signals']:,}", *labelled, left_out)
+        paths = [Path(file["path"]).name for file in facts.provenance["files"] if file["source"] == source["name"]]
+        table.add_row(source["name"], _listed(paths), source["rule"], f"{source['signals']:,}", *labelled, left_out)
     return table
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Some names, and how many there are."""
+    if len(names) <= MOST_FILES:
+        return ", ".join(names)
+    return f"{len(names):,}: {names[0]}, {names[1]}, ... {names[-1]}"
 
 
 def strata_table(facts: SetFacts) -> Table:

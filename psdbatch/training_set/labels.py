@@ -62,11 +62,13 @@ def make_rule(source: str, label: Label, classes: Sequence[str], known: Sequence
     if label.name is not None:
         return Rule(f"every signal is '{label.name}'", None, _always(number[label.name]))
     if label.channels is not None:
-        return Rule("channels", None, _by_channel(source, label.channels, number))
+        boards = ", ".join(f"{place}: '{name}'" for place, name in label.channels.items())
+        return Rule(f"channels {boards}", None, _by_channel(source, label.channels, number))
     if label.column is not None:
         return _by_column(source, label.column, label.windows, number, len(classes))
     if label.cut is not None:
-        return Rule("cut in the charge comparison", None, _by_cut(label.cut, number))
+        sides = f"'{label.cut.above}' above, '{label.cut.below}' below"
+        return Rule(f"cut in the charge comparison, {sides}", None, _by_cut(label.cut, number))
     where, words = (TRUE_LABEL, "truth of the simulation") if label.truth else (CERTAIN_LABEL, "results")
     shared = [name for name in known if name in classes]
     if not shared:
@@ -148,7 +150,8 @@ def _by_column(
                 f"source '{source}': the windows of '{one.name}' up to {one.high} and of '{other.name}' from {other.low} overlap"
             )
     ranges = [(window.low, window.high, number[window.name]) for window in ordered]
-    return Rule(f"windows of column '{column}'", column, lambda piece: within(piece.column(column), ranges))
+    listed = ", ".join(f"'{window.name}' {window.low:g} to {window.high:g}" for window in ordered)
+    return Rule(f"windows of column '{column}': {listed}", column, lambda piece: within(piece.column(column), ranges))
 
 
 def class_numbers(values: Array, classes: int) -> Array:

@@ -17,6 +17,7 @@ from psdbatch.campaign import files
 from psdbatch.columns import NO_LABEL, Flag
 from psdbatch.config.training import TrainingConfig
 from psdbatch.errors import ConfigurationError, PsdbatchError, TrainingSetError
+from psdbatch.monitor.set_tables import source_table
 from psdbatch.simulation.files import load_truth, simulate_run, truth_path
 from psdbatch.simulation.settings import Simulation
 from psdbatch.training.feeding import class_weights
@@ -127,7 +128,7 @@ def test_classes_come_in_the_mix_that_is_asked_for_and_weights_make_up_for_it(ma
     total = {name: sum(part[name] for part in natural.facts.counts.values()) for name in labelled}
     assert total == labelled  # all there are
     assert labelled["gamma"] > 1.2 * labelled["neutron"]
-    weights = class_weights(natural.facts.counts["train"], natural.facts.classes, "balanced")
+    weights = class_weights(dict(natural.facts.counts["train"]), natural.facts.classes, "balanced")
     assert weights[1] / weights[0] == pytest.approx(labelled["gamma"] / labelled["neutron"], rel=0.02)
     table = build_set(make(mix={"neutron": 1, "gamma": 9}, signals=1000, path="table.zarr"))
     assert table.facts.counts["train"] == {"gamma": 720, "neutron": 80}
@@ -423,7 +424,7 @@ def test_sources_that_do_not_fit_are_named(make: Make, tmp_path: Path, simulated
         ),
         (
             [{**plain, "label": {"column": "tof", "windows": [{"name": "gamma", "low": -9, "high": -1}]}}],
-            r"its rule \(windows of column 'tof'\) labels none of its 200 signals: 200 without a label",
+            r"its rule \(windows of column 'tof': 'gamma' -9 to -1\) labels none of its 200 signals: 200 without a label",
         ),
     ]
     for sources, said in cases:
@@ -480,3 +481,16 @@ def test_a_truth_of_other_length_and_a_file_that_changes_meanwhile_are_refused(
 def test_settings_that_make_no_sense_are_refused(make: Make, settings: dict[str, Any], said: str) -> None:
     with pytest.raises((ConfigurationError, ValueError), match=said):
         make(**settings)
+
+
+def test_the_table_of_sources_says_which_files_got_which_rule(make: Make, simulated: Path) -> None:
+    sources = [
+        {"name": "source", "files": [str(simulated / "run_0001" / "*.psdz")], "label": {"name": "gamma"}},
+        {"name": "beam", "files": [str(simulated / "run_000[23]" / "*.psdz")], "label": {"channels": {"0": "neutron"}}},
+    ]
+    files = [index.name for index in sorted((simulated / "run_0001").glob("*.psdz"))]
+    table = source_table(build_set(make(*sources)).facts)
+    cells = {str(column.header): [str(cell) for cell in column.cells] for column in table.columns}
+    assert cells["rule"] == ["every signal is 'gamma'", "channels 0: 'neutron'"]
+    assert cells["files"][0] == ", ".join(files)
+    assert cells["files"][1].startswith("4: ")
