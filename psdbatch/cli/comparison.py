@@ -82,8 +82,11 @@ def diff(
     request = OnlineRequest(online_column, online_threshold, online_classes) if online else None
     changed = ChangedTable(changed_file) if changed_file else None
     console = open_console(quiet=as_json)
-    with Progress(console) as progress:
-        found = compare(a, b, request, run_name, match, changed, progress)
+    if console.is_terminal:
+        with Progress(console) as progress:
+            found = compare(a, b, request, run_name, match, changed, progress)
+    else:
+        found = compare(a, b, request, run_name, match, changed)
     page = write_comparison(found, output) if output else None
     if as_json:
         print_json(comparison_facts(found))

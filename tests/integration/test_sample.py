@@ -12,6 +12,7 @@ from psdbatch.campaign.directory import CampaignDirectory
 from psdbatch.campaign.prepare import open_campaign
 from psdbatch.campaign.sample import SampleState, choose_sample
 from psdbatch.coordination.status import read_status
+from psdbatch.results.reading import open_results
 from tests import campaigns
 
 
@@ -36,7 +37,14 @@ def config(folder: Path, name: str) -> Path:
     )
 
 
-def test_a_sample_continued_to_the_whole_equals_one_pass(folder: Path) -> None:
+@pytest.fixture(scope="module")
+def at_once(folder: Path) -> Path:
+    """The campaign done in one pass."""
+    campaigns.psdbatch("run", config(folder, "at_once"))
+    return folder / "at_once"
+
+
+def test_a_sample_continued_to_the_whole_equals_one_pass(folder: Path, at_once: Path) -> None:
     path = config(folder, "sampled")
     directory = folder / "sampled"
     first = campaigns.facts("run", path, "--sample", "0.3")
@@ -62,9 +70,7 @@ def test_a_sample_continued_to_the_whole_equals_one_pass(folder: Path) -> None:
     assert (whole["finished"], whole["missing"], whole["sample"]) == (15, 0, None)
     assert {path: path.read_bytes() for path in before} == before
 
-    at_once = config(folder, "at_once")
-    campaigns.psdbatch("run", at_once)
-    assert campaigns.store_digests(directory) == campaigns.store_digests(folder / "at_once")
+    assert campaigns.store_digests(directory) == campaigns.store_digests(at_once)
     assert audit(*open_campaign(directory)).passed
     started = [
         json.loads(line).get("sample")
@@ -72,3 +78,45 @@ def test_a_sample_continued_to_the_whole_equals_one_pass(folder: Path) -> None:
         if json.loads(line)["event"] == "started"
     ]
     assert started == [0.3, None]
+
+
+def test_diff_of_two_models_with_other_blocks_and_one_unfinished(folder: Path, at_once: Path) -> None:
+    other = campaigns.write_network(folder / "other.pb", (6, 4))
+    path = campaigns.write_config(
+        folder / "other.toml",
+        str(folder / "data/*"),
+        other,
+        "other",
+        processing={"block": 400},
+        results={"chunk": 200},
+        model={"classes": ["neutron", "gamma"]},
+    )
+    campaigns.psdbatch("run", path, "--sample", "0.5")
+    table = folder / "changed.csv"
+    found = campaigns.facts(
+        "diff", at_once, folder / "other", "--output", folder / "compared", "--select-changed", table
+    )
+
+    names = (("gamma", "neutron"), ("neutron", "gamma"))
+    expected: dict[tuple[str, str], int] = {}
+    compared = 0
+    for run in ("run_1", "run_2"):
+        a, b = (open_results(directory, run).label.values for directory in (at_once, folder / "other"))
+        for one, two in zip(a, b, strict=True):
+            if 255 not in (one, two):
+                compared += 1
+                cell = names[0][one], names[1][two]
+                expected[cell] = expected.get(cell, 0) + 1
+    count = found["accounting"]
+    assert count == {"signals": 7500, "compared": compared, "only_a": 7500 - compared, "only_b": 0, "neither": 0}
+    assert 0 < compared < 7500
+    classes = found["classes"]
+    assert {
+        (classes[row], classes[column]): number
+        for row, numbers in enumerate(found["confusion"])
+        for column, number in enumerate(numbers)
+        if number
+    } == expected
+    changed = sum(number for (one, two), number in expected.items() if one != two)
+    assert len(table.read_text().splitlines()) == changed + 1
+    assert (folder / "compared/comparison.html").stat().st_size > 10_000

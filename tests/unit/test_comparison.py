@@ -1,0 +1,156 @@
+"""Comparing two stores: what is refused, what is told, what is exported; answers recorded online."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow.csv
+import pyarrow.parquet
+import pytest
+
+from psdbatch.columns import Flag
+from psdbatch.comparison.changed import ChangedTable
+from psdbatch.comparison.comparing import OnlineRequest, compare
+from psdbatch.comparison.errors import ComparisonError
+from psdbatch.comparison.facts import comparison_facts
+from psdbatch.comparison.pages import write_comparison
+from psdbatch.errors import CampaignError, PsdbatchError
+from tests.stores import Values, answers, refuse, write_store
+
+
+def two(folder: Path, n: int = 200) -> tuple[Path, Path]:
+    """Two stores with other answers to the same signals, in blocks of different sizes."""
+    a, b = answers(n), answers(n)
+    fresh = answers(n, 5)
+    b |= {name: fresh[name] for name in ("probability", "label", "flags")}
+    return write_store(folder / "a", {"run_1": a}), write_store(folder / "b", {"run_1": b}, block=48, chunk=24)
+
+
+def test_the_first_signal_that_is_another_one_is_named(tmp_path: Path) -> None:
+    a, other = answers(200), answers(200)
+    other["timestamp"][[150, 170]] += np.uint64(1)
+    write_store(tmp_path / "a", {"run_1": a})
+    write_store(tmp_path / "b", {"run_1": other}, block=80)
+    with pytest.raises(ComparisonError, match=r"run 'run_1': signal 150 is timestamp .*'--match hit'"):
+        compare(tmp_path / "a", tmp_path / "b")
+    found = compare(tmp_path / "a", tmp_path / "b", match="hit")
+    assert found.agreement.states[:2, :2].sum() == 198
+    assert found.agreement.states[3].sum() == found.agreement.states[:, 3].sum() == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"runs": {"run_1": answers(150)}}, "200 signals in A, 150 in B"),
+        ({"runs": {"run_2": answers(200)}}, "no run in common"),
+        ({"classes": ("alpha", "beta")}, "not one in common"),
+        ({"unit": "1 ps"}, "timestamps in units of"),
+        ({"runs": {"run_1": {k: v for k, v in answers(200).items() if k != "label"}}}, "holds no 'label'"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused_with_the_reason(
+    tmp_path: Path, change: dict[str, object], message: str
+) -> None:
+    a = write_store(tmp_path / "a", {"run_1": answers(200)})
+    b = write_store(tmp_path / "b", **({"runs": {"run_1": answers(200)}} | change))  # type: ignore[arg-type]
+    with pytest.raises(PsdbatchError, match=message):
+        compare(a, b)
+
+
+def test_runs_of_one_side_only_are_told_and_not_counted(tmp_path: Path) -> None:
+    a = write_store(tmp_path / "a", {"run_1": answers(50), "run_2": answers(70)})
+    b = write_store(tmp_path / "b", {"run_1": answers(50)})
+    found = compare(a, b)
+    assert found.accounting["signals"] == 50
+    assert "run 'run_2' is in A only: its 70 signals are not counted here" in found.notes
+    assert compare(a, b, run="run_1").notes == []
+    with pytest.raises(CampaignError, match="no run 'run_2'"):
+        compare(a, b, run="run_2")
+
+
+@pytest.mark.parametrize("ending", ["parquet", "csv"])
+def test_changed_signals_are_written_with_both_answers(tmp_path: Path, ending: str) -> None:
+    a, b = two(tmp_path)
+    path = tmp_path / f"changed.{ending}"
+    found = compare(a, b, changed=ChangedTable(path))
+    table = pyarrow.parquet.read_table(path) if ending == "parquet" else pyarrow.csv.read_csv(path)
+    rows = table.to_pylist()
+    assert len(rows) == found.agreement.compared - found.agreement.agreeing > 10
+    one = answers(200)
+    for row in rows:
+        k = row["signal"]
+        assert (row["run"], row["timestamp"], row["board"]) == ("run_1", one["timestamp"][k], one["board"][k])
+        assert row["label_a"] == ("gamma", "neutron")[one["label"][k]] != row["label_b"]
+        assert row["probability_a_neutron"] == pytest.approx(one["probability"][k, 1])
+        assert (row["probability_b_neutron"] > 0.5) == (row["label_b"] == "neutron")
+    assert {entry.name for entry in tmp_path.iterdir()} == {"a", "b", path.name}  # nothing partial is left
+
+
+def test_the_page_and_the_facts_say_the_same(tmp_path: Path) -> None:
+    found = compare(*two(tmp_path))
+    page = write_comparison(found, tmp_path / "out")
+    assert page.read_text().count("<svg") == 5
+    assert json.loads((tmp_path / "out/comparison.json").read_text()) == json.loads(json.dumps(comparison_facts(found)))
+    largest = comparison_facts(found)["probability"]["neutron"]
+    one, other = (zarr_column(tmp_path / name, "probability")[:, 1] for name in "ab")
+    difference = other.astype(float) - one
+    assert largest["largest_size"] == pytest.approx(np.nanmax(np.abs(difference)))
+    assert largest["signal"] == int(np.nanargmax(np.abs(difference)))
+    assert largest["mean"] == pytest.approx(np.nanmean(difference))
+
+
+def zarr_column(path: Path, name: str) -> np.ndarray:  # type: ignore[type-arg]
+    import zarr
+
+    return np.asarray(zarr.open_group(path / "results.zarr/run_1", mode="r")[name][:])  # type: ignore[index]
+
+
+def with_compressed(n: int) -> tuple[Values, np.ndarray]:  # type: ignore[type-arg]
+    """Raw frames, then compressed frames of the same hits in another order but for the last ten; the online value."""
+    raw = answers(n, refused=0.0)
+    order = np.random.default_rng(3).permutation(n)[:-10]
+    both = {name: np.concatenate([values, values[order]]) for name, values in raw.items()}
+    refuse(both, np.arange(len(both["label"])) >= n, Flag.NO_SAMPLES)
+    value = np.random.default_rng(4).integers(0, 65536, n).astype("uint16")
+    both["online_network"] = np.concatenate([np.zeros(n, "uint16"), value[order]])
+    known = np.zeros(n, bool)
+    known[order] = True
+    return both, np.where(known, value.astype(int), -1)
+
+
+@pytest.mark.parametrize("threshold", [None, 10_000.0])
+def test_online_answers_are_found_by_their_hit(tmp_path: Path, threshold: float | None) -> None:
+    both, value = with_compressed(200)
+    store = write_store(tmp_path / "both", {"run_1": both})
+    found = compare(store, None, OnlineRequest(threshold=threshold))
+    label, known = both["label"][:200], value >= 0
+    online = value >= (32768 if threshold is None else threshold)
+    expected = [[np.sum(known & (label == a) & (online == b)) for b in (0, 1)] for a in (0, 1)]
+    assert found.agreement.confusion.tolist() == expected
+    assert (found.aside.a, found.aside.b) == (190, 200)
+    assert found.accounting == {"signals": 200, "compared": 190, "only_a": 10, "only_b": 0, "neither": 0}
+
+    raw_only = write_store(tmp_path / "raw", {"run_1": {k: v[:200] for k, v in both.items() if k != "online_network"}})
+    again = compare(raw_only, store, OnlineRequest(threshold=threshold))
+    assert again.agreement.confusion.tolist() == expected
+
+
+def test_the_trigger_s_decision_stands_beside_the_samples(tmp_path: Path) -> None:
+    values = answers(100)
+    values["neutron_trigger"] = (np.arange(100) % 2).astype("uint8")
+    found = compare(write_store(tmp_path / "a", {"run_1": values}), None, OnlineRequest())
+    assert found.match == "position"
+    answered = values["label"] < 2
+    assert found.agreement.agreeing == np.sum(answered & (values["label"] == np.arange(100) % 2))
+
+
+def test_a_store_without_online_answers_says_what_it_holds_and_how_to_get_them(tmp_path: Path) -> None:
+    store = write_store(tmp_path / "a", {"run_1": answers(20)})
+    with pytest.raises(
+        ComparisonError, match=r"holds no answer of an online network; columns: timestamp, .*frames = 'all'"
+    ):
+        compare(store, None, OnlineRequest())
+    with pytest.raises(ComparisonError, match="holds no column 'amplitud'; did you mean 'amplitude'"):
+        compare(store, None, OnlineRequest("amplitud"))
