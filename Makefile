@@ -6,7 +6,7 @@ KIND ?= cpu
 # Most tests wait for processes to start: three at a time fill two cores.
 PYTEST_ARGS ?= -n 3 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help demo test lint bench image clean
+.PHONY: help demo test lint docs bench image clean
 
 help:  ## show the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
@@ -15,19 +15,22 @@ help:  ## show the targets
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[cpu,test]'
+	$(BIN)/python -m pip install --quiet --editable '.[cpu,test,docs]'
 	touch $@
 
 demo: $(VENV)/.installed  ## simulate a run, train a network, run a campaign, audit and plot it
 	$(BIN)/python jobs/demo/demo.py --directory demo
 
-test: $(VENV)/.installed lint  ## lint, types and all tests
+test: $(VENV)/.installed lint docs  ## lint, types, documentation and all tests
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: $(VENV)/.installed  ## the documentation as a site in docs/_build; warnings are errors
+	$(BIN)/python -m sphinx -q -W --keep-going docs docs/_build
 
 bench: $(VENV)/.installed  ## the benchmarks, as tables
 	$(BIN)/python -m pip install --quiet --editable '.[benchmark]'
