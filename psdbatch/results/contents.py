@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -235,9 +236,8 @@ def _stored(column: Column) -> Quantity:
 
 
 def _element(column: Column, source: Column, number: int) -> Quantity:
-    return Quantity(
-        column, (source.name,), lambda values: values[source.name].reshape(len(values[source.name]), -1)[:, number]
-    )
+    size = math.prod(source.shape)
+    return Quantity(column, (source.name,), lambda values: values[source.name].reshape(-1, size)[:, number])
 
 
 _CHARGE_RATIO = Quantity(

@@ -79,7 +79,7 @@ def test_selection_that_chooses_nothing_reads_only_its_own_columns(store: Path) 
 def test_unfinished_blocks_are_left_out_and_counted(tmp_path: Path) -> None:
     store = write_store(tmp_path / "results.zarr", {"run_1": RUNS["run_1"]}, absent={1})
     (store / "run_1/flags/c.2").unlink()  # a block that is just being published
-    stream = open_stream(Contents(store), ["signal", "flags"], "label == neutron")
+    stream = open_stream(Contents(store), ["signal", "flags", "probability"], "label == neutron", numbers=True)
     found = together(list(stream))
     chosen = np.flatnonzero(joined(RUNS["run_1"])["label"] == 1)
     np.testing.assert_array_equal(found["signal"], chosen[chosen < 1024])
