@@ -47,7 +47,7 @@ def plan(config: Path, probe: bool, as_json: bool) -> None:
         return
     console = open_console()
     for note in campaign.notes:
-        console.print(note, highlight=False, markup=False)
+        console.print(note, highlight=False, markup=False, soft_wrap=True)
     console.print(tables.plan_table(campaign.plan))
     console.print(tables.estimate_table(expected))
 
@@ -55,9 +55,10 @@ def plan(config: Path, probe: bool, as_json: bool) -> None:
 @click.command()
 @click.argument("config", type=PATH)
 @click.option("--retry-quarantined", is_flag=True, help="Try blocks again that were given up before.")
+@SAMPLE
 @JSON
 @click.pass_context
-def run(context: click.Context, config: Path, retry_quarantined: bool, as_json: bool) -> None:
+def run(context: click.Context, config: Path, retry_quarantined: bool, sample: float | None, as_json: bool) -> None:
     """Run the campaign in CONFIG (campaign.toml, or a campaign directory) to its end; go on where it stopped.
 
     Files of new runs are added to a finished campaign by running it again.
@@ -72,11 +73,11 @@ def run(context: click.Context, config: Path, retry_quarantined: bool, as_json: 
     console = open_console(quiet=as_json)
     campaign = prepare(_read(config), find_models)
     for note in campaign.notes:
-        console.print(note, highlight=False, markup=False)
+        console.print(note, highlight=False, markup=False, soft_wrap=True)
     if retry_quarantined:
         for name in release_quarantined(campaign.directory):
             console.print(f"tried again: block {name}")
-    summary = run_campaign(campaign, Progress(console))
+    summary = run_campaign(campaign, Progress(console), sample)
     if as_json:
         print_json(summary.facts())
     else:
@@ -208,7 +209,7 @@ def status(directory: Path, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("campaign", type=PATH)
+@click.argument("campaign", type=DIRECTORY)
 @click.option(
     "--inputs/--no-inputs", default=True, show_default=True, help="Count the signals in the acquisition files again."
 )
@@ -232,7 +233,7 @@ def audit(context: click.Context, campaign: Path, inputs: bool, deep: bool, as_j
 
 
 @click.command()
-@click.argument("campaign", type=PATH)
+@click.argument("campaign", type=DIRECTORY)
 @click.option("--output", type=PATH, default=Path("psd.png"), show_default=True, help="PNG or PDF to write.")
 @click.option("--run", "run_name", help="One run only; default: all.")
 @click.option(
@@ -242,12 +243,16 @@ def audit(context: click.Context, campaign: Path, inputs: bool, deep: bool, as_j
     show_default=True,
     help="Signals to draw at most, spread evenly over the store.",
 )
-def plot(campaign: Path, output: Path, run_name: str | None, signals: int) -> None:
+@JSON
+def plot(campaign: Path, output: Path, run_name: str | None, signals: int, as_json: bool) -> None:
     """Draw pulse shape against charge with the network's classes."""
     from psdbatch.monitor.psd_figure import draw_campaign
 
     draw_campaign(campaign, output, run_name, signals)
-    open_console().print(f"{output}", highlight=False, soft_wrap=True)
+    if as_json:
+        print_json({"picture": output.absolute()})
+    else:
+        click.echo(output)
 
 
 def _read(path: Path) -> CampaignConfig:
