@@ -17,6 +17,9 @@ EPOCHS = 5
 
 BATCH = 1024
 
+HIDDEN = [1024, 1024, 256]
+"""Wide layers, so that a step has something to share."""
+
 
 def run(directory: Path, signals: int) -> list[dict[str, Any]]:
     """A wide dense network on simulated signals; each replica has one core, or the only one has two."""
@@ -64,7 +67,7 @@ def write_training(folder: Path, training_set: Path, signals: int, replicas: int
                 }
             ],
         },
-        "network": {"name": "wide", "options": {"hidden": [1024, 1024, 256]}},
+        "network": {"name": "wide", "options": {"hidden": HIDDEN}},
         "optimisation": {"epochs": EPOCHS, "batch": min(BATCH, signals // 20 // 2 * 2)},
         "cluster": {"dashboard": ""},
     }
