@@ -14,7 +14,9 @@ import pytest
 from rich.console import Console
 
 from psdbatch.campaign.journal import Journal
+from psdbatch.cluster.farm import open_farm
 from psdbatch.config.training import read_training
+from psdbatch.coordination.sheet import job_sheet
 from psdbatch.errors import TrainingError
 from psdbatch.training.directory import TrainingDirectory
 from psdbatch.training.measured import BatchSize
@@ -78,3 +80,18 @@ def test_the_coordinator_does_without_tensorflow() -> None:
     loaded = json.loads(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True).stdout)
     assert "psdbatch.training.coordinator" in loaded
     assert not {"tensorflow", "keras"} & set(loaded)
+
+
+def test_a_round_waits_for_further_workers_only_so_long_and_prefers_those_not_blamed(tmp_path: Path) -> None:
+    made = rounds(tmp_path, replicas=3, wait="1 s")
+    cluster = made.config.cluster.model_copy(update={"processes": 2, "threads": 1})
+    sheet = job_sheet("psdbatch.training.worker", "training", made.directory, cluster, ())
+    with open_farm(cluster, sheet, made.directory.certificates, made.witness) as farm:
+        made.farm = farm
+        places = made._gather()  # a third one never comes
+        assert [place.name for place in places] == ["0", "1"]
+        made.config = made.config.model_copy(update={"replicas": 1, "wait": 1e9})
+        assert [place.name for place in made._gather()] == ["0"]  # enough: no wait
+        for _ in range(2):
+            made._blamed[places[0].address] = made._blamed.get(places[0].address, 0) + 1
+        assert [place.name for place in made._gather()] == ["1"]
