@@ -28,6 +28,7 @@ for command in (
     campaign.cancel,
     campaign.audit,
     campaign.plot,
+    results.export,
     quality.quality,
     files.index,
     files.inspect,
