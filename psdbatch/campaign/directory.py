@@ -78,6 +78,11 @@ class CampaignDirectory(CoordinatedDirectory):
         return self.path / "results.zarr"
 
     @property
+    def report(self) -> Path:
+        """The page that a pass leaves behind."""
+        return self.path / "report.html"
+
+    @property
     def metadata(self) -> Path:
         """Checksums of the store's metadata files."""
         return self.path / "metadata.json"

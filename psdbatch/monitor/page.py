@@ -18,8 +18,18 @@ table.facts td { text-align: left; overflow-wrap: anywhere; white-space: normal;
 svg { max-width: 100%; height: auto; display: block; } .small { color: #666; font-size: 0.87em; }
 ul.notes li { margin: 0.2em 0; } figure { margin: 0.6em 0; break-inside: avoid; } figcaption { color: #555; font-size: 0.87em; }
 .wide { overflow-x: auto; font-size: 0.8em; }
-@media print { body { margin: 0; max-width: none; font-size: 11px; } h2 { break-after: avoid; } table { break-inside: avoid; } }
+.result { font-size: 1.25em; padding: 0.7em 0.9em; border-left: 5px solid #228833; background: #f2f8f2; margin: 0.8em 0 0.3em; overflow-wrap: anywhere; }
+.result.open { border-color: #cc8800; background: #fdf7ea; } .result small { display: block; font-size: 0.72em; color: #555; margin-top: 0.3em; }
+.plots { display: flex; flex-wrap: wrap; gap: 0 1em; } .plots figure { flex: 0 1 auto; max-width: 100%; }
+details { margin: 0.5em 0; } summary { cursor: pointer; color: #246; } pre { font-size: 0.85em; white-space: pre-wrap; overflow-wrap: anywhere; background: #f7f7f7; padding: 0.6em; }
+.wide td.long { white-space: normal; overflow-wrap: anywhere; text-align: left; min-width: 16em; }
+@page { size: A4; margin: 15mm; }
+@media print { details::details-content { content-visibility: visible; } body { margin: 0; max-width: none; font-size: 11px; } h2 { break-after: avoid; } table { break-inside: avoid; } }
 """
+
+
+LONG = 60
+"""Cells with more letters are broken into lines."""
 
 
 def page(title: str, facts: Mapping[str, Any], notes: Sequence[str], sections: Sequence[str]) -> str:
@@ -29,7 +39,7 @@ def page(title: str, facts: Mapping[str, Any], notes: Sequence[str], sections: S
         "<!doctype html>\n"
         f'<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
         f"<title>{escape(title)}</title><style>{STYLE}</style></head><body>\n<h1>{escape(title)}</h1>\n"
-        f"{fact_table(facts)}\n{told if notes else ''}\n" + "\n".join(sections) + "\n</body></html>\n"
+        f"{fact_table(facts) if facts else ''}\n{told if notes else ''}\n" + "\n".join(sections) + "\n</body></html>\n"
     )
 
 
@@ -41,6 +51,21 @@ def section(title: str, *parts: str) -> str:
 def picture(svg: str, caption: str) -> str:
     """A plot with what it shows."""
     return f"<figure>{svg}<figcaption>{escape(caption)}</figcaption></figure>"
+
+
+def result(words: str, more: str, well: bool) -> str:
+    """What came out, in one line; ``more`` below it; green if all is well."""
+    return f'<p class="result{"" if well else " open"}">{escape(words)}<small>{escape(more)}</small></p>'
+
+
+def side_by_side(pictures: Sequence[str]) -> str:
+    """Pictures beside each other where the page is wide enough."""
+    return f"<div class=plots>{''.join(pictures)}</div>"
+
+
+def folded(title: str, words: str) -> str:
+    """Long text, word for word, that opens when asked for, and in print."""
+    return f"<details><summary>{escape(title)}</summary><pre>{escape(words)}</pre></details>"
 
 
 def text(words: str) -> str:
@@ -57,8 +82,13 @@ def fact_table(facts: Mapping[str, Any]) -> str:
 def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     """A table; the first column names the row."""
     top = "".join(f"<th>{escape(name)}</th>" for name in head)
-    body = "".join(f"<tr>{''.join(f'<td>{escape(_words(cell))}</td>' for cell in row)}</tr>" for row in rows)
+    body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
     return f"<div class=wide><table><tr>{top}</tr>{body}</table></div>"
+
+
+def _cell(value: Any) -> str:
+    words = _words(value)
+    return f"<td{' class=long' if len(words) > LONG else ''}>{escape(words)}</td>"
 
 
 def _words(value: Any) -> str:

@@ -162,6 +162,9 @@ def class_map(ax: Any, counts: Array, names: Sequence[str], edges: tuple[Array, 
             for k, name in enumerate(names)
         ],
         loc="lower right",
+        frameon=True,
+        framealpha=0.85,
+        edgecolor="none",
     )
     ax.set_title("class given by the network (pale: both)")
 

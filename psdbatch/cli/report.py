@@ -1,0 +1,31 @@
+"""The command that writes a campaign's report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from psdbatch.cli.common import DIRECTORY, JSON, PATH, print_json
+
+
+@click.command()
+@click.argument("campaign", type=DIRECTORY)
+@click.option("--output", type=PATH, help="HTML file to write; default: report.html in the campaign's directory.")
+@JSON
+def report(campaign: Path, output: Path | None, as_json: bool) -> None:
+    """Write one page on a campaign as it is now: result, physics, throughput, workers, failures, provenance.
+
+    'psdbatch run' writes the same at its end.
+    """
+    from psdbatch.campaign.directory import CampaignDirectory
+    from psdbatch.report.content import read_content
+    from psdbatch.report.write import write_page
+
+    directory = CampaignDirectory(campaign.absolute())
+    content = read_content(directory)
+    written = write_page(content, output or directory.report)
+    if as_json:
+        print_json({"report": written.absolute(), **content.facts()})
+    else:
+        click.echo(written)

@@ -1,0 +1,154 @@
+"""What a report is made from: read once, whatever the report shows of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from psdbatch.campaign.account import Account
+from psdbatch.campaign.directory import CampaignDirectory
+from psdbatch.campaign.expectation import Comparison, compare_estimate, kept_estimate
+from psdbatch.campaign.finalise import Summary, count_records, describe
+from psdbatch.campaign.history import History
+from psdbatch.campaign.journal import Journal
+from psdbatch.campaign.plan import Plan
+from psdbatch.errors import PsdbatchError
+from psdbatch.models.facts import ModelFacts
+from psdbatch.results.store import METADATA
+
+
+@dataclass(frozen=True)
+class GroupUse:
+    """What a worker group, or the local machine under no name, has used in all passes.
+
+    Attributes
+    ----------
+    jobs
+        Submitted.
+    hours, lost_hours
+        Of workers (of GPUs, where each has one), and those of blocks that were not finished.
+    blocks, signals
+        Finished by it.
+    busy
+        Share of the time of its worker threads in which they worked on blocks that count; None: not known.
+    """
+
+    name: str
+    jobs: int
+    hours: float
+    lost_hours: float
+    blocks: int
+    signals: int
+    busy: float | None
+
+
+@dataclass(frozen=True)
+class Content:
+    """A campaign, read once.
+
+    Attributes
+    ----------
+    classes
+        Names; none for a model that does not classify.
+    compared
+        What was expected, and the truth; empty for a campaign that is not whole or was not estimated.
+    model
+        None where the campaign holds none.
+    """
+
+    directory: CampaignDirectory
+    plan: Plan
+    account: Account
+    history: History
+    summary: Summary
+    classes: tuple[str, ...]
+    compared: list[Comparison]
+    model: ModelFacts | None
+
+    @property
+    def groups(self) -> list[GroupUse]:
+        """All groups that were there or did something, by name."""
+        names = {name for one in self.history.passes for name in (*one.groups, *one.threads)}
+        return [self._group(name) for name in sorted(names | self.account.groups.keys())]
+
+    def _group(self, name: str) -> GroupUse:
+        done = self.account.groups.get(name)
+        parts = [one.groups.get(name, {}) for one in self.history.passes]
+        hours = sum(part.get("worker_seconds", 0.0) for part in parts) / 3600
+        if name == "":
+            hours = sum(one.elapsed for one in self.history.passes if "" in one.threads or not one.groups) / 3600
+        threads = [one.thread_seconds(name) for one in self.history.passes]
+        had = sum(seconds for seconds in threads if seconds is not None)
+        known = had and done and all(one.threads for one in self.history.passes)
+        return GroupUse(
+            name=name,
+            jobs=sum(part.get("jobs", 0) for part in parts),
+            hours=hours,
+            lost_hours=sum(part.get("lost_seconds", 0.0) for part in parts) / 3600,
+            blocks=done.blocks if done else 0,
+            signals=done.signals if done else 0,
+            busy=done.busy / had if known and done else None,
+        )
+
+    def facts(self) -> dict[str, Any]:
+        """The numbers of the report as a plain dictionary."""
+        throughput = self.account.throughput
+        return {
+            "summary": self.summary.facts(),
+            "groups": [vars(group) for group in self.groups],
+            "throughput": {"bucket_seconds": throughput.width, "signals": throughput.groups},
+            "compared": [
+                {"name": name, "low": expected[0], "high": expected[1], "truth": truth}
+                for name, expected, truth in self.compared
+            ],
+            "failures": [
+                {"kind": kind, "reason": failure.example, "times": failure.times}
+                for kind, failures in (
+                    ("attempt", self.history.attempts),
+                    ("worker died", self.history.deaths),
+                )
+                for failure in failures.values()
+            ],
+        }
+
+
+def read_content(directory: CampaignDirectory, account: Account | None = None) -> Content:
+    """Read a campaign; ``account`` holds its commit records where somebody has added them up already.
+
+    Raises
+    ------
+    CampaignError
+        There is no campaign, or a commit record is damaged.
+    """
+    plan = account.plan if account else Plan.read(directory.plan)
+    account = account or count_records(directory, plan, physics=True)
+    history = History(Journal(directory.journal).read())
+    summary = describe(directory, account, history)
+    elapsed = sum(one.elapsed for one in history.passes)
+    whole, expected = not summary.missing, history.expected or kept_estimate(plan)
+    return Content(
+        directory=directory,
+        plan=plan,
+        account=account,
+        history=history,
+        summary=summary,
+        classes=_classes(directory),
+        compared=compare_estimate(expected, summary.bytes, elapsed, summary.peak_memory) if whole else [],
+        model=_model(directory),
+    )
+
+
+def _classes(directory: CampaignDirectory) -> tuple[str, ...]:
+    with suppress(OSError, ValueError, AttributeError):
+        root: Mapping[str, Any] = json.loads((directory.store / METADATA).read_bytes())
+        return tuple(str(name) for name in root.get("attributes", {}).get("classes", ()))
+    return ()
+
+
+def _model(directory: CampaignDirectory) -> ModelFacts | None:
+    with suppress(PsdbatchError):
+        return ModelFacts.read(directory.model / "model.json")
+    return None
