@@ -5,7 +5,18 @@ from __future__ import annotations
 import click
 
 from psdbatch import __version__
-from psdbatch.cli import campaign, comparison, evaluation, files, init, interfaces, quality, training, training_set
+from psdbatch.cli import (
+    campaign,
+    comparison,
+    evaluation,
+    files,
+    init,
+    interfaces,
+    quality,
+    results,
+    training,
+    training_set,
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
