@@ -9,14 +9,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from psdbatch.campaign.account import Account
 from psdbatch.campaign.commit import CommitRecord, quarantine
 from psdbatch.campaign.directory import BlockName, CampaignDirectory
+from psdbatch.campaign.expectation import kept_estimate
 from psdbatch.campaign.finalise import Summary, finalise
 from psdbatch.campaign.journal import Journal
 from psdbatch.campaign.plan import Block, Plan, PlannedRun, chains
 from psdbatch.campaign.prepare import Campaign
 from psdbatch.campaign.sample import SAMPLED, Sample, choose_sample
-from psdbatch.cluster.farm import Farm, open_farm
+from psdbatch.cluster.farm import Farm, open_farm, worker_threads
 from psdbatch.cluster.jobs import JobSheet
 from psdbatch.coordination.dispatch import Dispatcher
 from psdbatch.coordination.lock import hold
@@ -61,20 +63,39 @@ def _run(campaign: Campaign, progress: Progress, sample: Sample | None) -> Summa
     work = _Work(campaign.plan, committed, sample)
     asked = {} if sample is None else {SAMPLED: sample.fraction}
     journal.write(
-        "started", fingerprint=campaign.plan.fingerprint, blocks=campaign.plan.count_blocks(), left=work.left, **asked
+        "started",
+        fingerprint=campaign.plan.fingerprint,
+        blocks=campaign.plan.count_blocks(),
+        left=work.left,
+        threads=worker_threads(campaign.config.cluster),
+        expected=kept_estimate(campaign.plan),
+        **asked,
     )
     started = time.time()
     used: dict[str, Any] = {}
     try:
         if work.left:
-            used = _process(campaign, work, journal, progress)
+            _process(campaign, work, journal, progress, used)
     except BaseException as error:
-        journal.write("stopped", reason=f"{type(error).__name__}: {error}")
+        journal.write("stopped", reason=f"{type(error).__name__}: {error}", groups=used)
         raise
     elapsed = time.time() - started
-    summary = finalise(campaign.directory, campaign.plan, work.signals - work.done, elapsed, used, sample)
-    journal.write("finished", **summary.facts())
+    account = Account(campaign.plan, physics=True)
+    summary = finalise(campaign.directory, campaign.plan, work.signals - work.done, elapsed, used, sample, account)
+    journal.write("finished", **{name: fact for name, fact in summary.facts().items() if name != "passes"})
+    _report(campaign.directory, account, journal, progress)
     return summary
+
+
+def _report(directory: CampaignDirectory, account: Account, journal: Journal, progress: Progress) -> None:
+    """Draw what the pass has led to; nothing that goes wrong with that may harm a campaign that has ended well."""
+    try:
+        from psdbatch.report.write import write_report  # for what it draws with is needed nowhere else here
+
+        write_report(directory, account)
+    except Exception as error:
+        journal.write("report failed", reason=f"{type(error).__name__}: {error}")
+        progress.note(f"no report was written ({type(error).__name__}: {error}); the results are complete all the same")
 
 
 class _Work:
@@ -100,8 +121,8 @@ class _Work:
         return chains(self.plan, self.committed, self.wanted)
 
 
-def _process(campaign: Campaign, work: _Work, journal: Journal, progress: Progress) -> dict[str, Any]:
-    """Treat all blocks of ``work``; what the worker groups used for it, by group."""
+def _process(campaign: Campaign, work: _Work, journal: Journal, progress: Progress, used: dict[str, Any]) -> None:
+    """Treat all blocks of ``work``; ``used`` takes what the worker groups used for it, by group, however it ends."""
     plan, directory, config = campaign.plan, campaign.directory, campaign.config
     progress.begin(work.signals, work.done)
     witness = Witness(journal, progress, left=work.left)
@@ -126,13 +147,14 @@ def _process(campaign: Campaign, work: _Work, journal: Journal, progress: Progre
             pulse=lambda: _pulse(farm, witness, reference, notice),
             leaving=notice.given,
         )
-        left_over = dispatcher.run(block_task(directory, plan, run, chain) for run, chain in work.chains())
-        used = farm.use()
+        try:
+            left_over = dispatcher.run(block_task(directory, plan, run, chain) for run, chain in work.chains())
+        finally:
+            used.update(farm.use())
         if notice.given() and witness.left:
             raise TimeIsOverError(f"{directory.path}: {witness.left} blocks are left; {_TIME_IS_OVER}")
     if left_over:
         journal.write("left over", blocks=[str(block.name) for task in left_over for block in task.blocks][:1000])
-    return used
 
 
 def _pulse(farm: Farm, witness: Witness, reference: ReferenceWork | None, notice: Notice) -> None:
