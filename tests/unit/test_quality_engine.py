@@ -254,3 +254,23 @@ def test_a_preparation_that_both_models_need_is_compiled_once(folder: Path, sett
         for quality in (None, quality_settings(path), quality_settings(path, Preparation(align="maximum")))
     ]
     assert counts == [1, 1, 2]
+
+
+def test_workers_must_agree_with_the_reference_about_the_residual_too(folder: Path, settings: EngineSettings) -> None:
+    from psdbatch.golden.agreement import compare
+    from psdbatch.golden.answers import answers_here, empty_answers
+    from psdbatch.models.batching import BatchedEngine
+
+    both = replace(settings, quality=quality_settings(write_autoencoder(folder / "agreed.pb", SAMPLES)))
+    reference_answers = answers_here(both, pulses(32))
+    assert "residual" in reference_answers.answers
+
+    def differences(asked: EngineSettings) -> dict[str, float]:
+        found = compare(BatchedEngine(asked, BATCH), reference_answers, empty_answers(asked, BATCH), 1e-4)
+        return {entry.column: entry.distance for entry in found}
+
+    assert max(differences(both).values()) <= 1
+    other = replace(both, quality=quality_settings(folder / "agreed.pb", Preparation(offset=-4)))
+    wrong = differences(other)
+    assert wrong.pop("residual") > 1
+    assert max(wrong.values()) <= 1
