@@ -13,6 +13,7 @@ from psdbatch.comparison.agreement import Agreement
 from psdbatch.comparison.errors import ComparisonError
 from psdbatch.comparison.rows import NUMBER, Array, Pairs
 from psdbatch.comparison.side import PROBABILITY
+from psdbatch.results.export import library
 
 SUFFIXES = (".parquet", ".csv")
 
@@ -45,8 +46,7 @@ class ChangedTable:
 
     def open(self, agreement: Agreement, classes: tuple[Sequence[str], Sequence[str]]) -> None:
         """Fix the columns, before the first signal; ``classes`` in the order of each side's probabilities."""
-        import pyarrow
-
+        pyarrow = library("pyarrow")
         self._agreement = agreement
         self._probabilities = [
             (side, k, scalar(f"probability_{side}_{name}", "float32", f"probability of {name} in {side.upper()}"))
@@ -69,19 +69,14 @@ class ChangedTable:
 
     def _open_writer(self) -> Any:
         if self.path.suffix == ".parquet":
-            from pyarrow.parquet import ParquetWriter
-
-            return ParquetWriter(self._partial, self._schema, compression="zstd")
-        from pyarrow.csv import CSVWriter
-
-        return CSVWriter(self._partial, self._schema)
+            return library("pyarrow.parquet").ParquetWriter(self._partial, self._schema, compression="zstd")
+        return library("pyarrow.csv").CSVWriter(self._partial, self._schema)
 
     def write(self, pairs: Pairs) -> None:
         """Append signals with an answer in both."""
         if not len(pairs.a):
             return
-        import pyarrow
-
+        pyarrow = library("pyarrow")
         words = self._agreement.classes
         label_a, label_b = self._agreement.classes_of(pairs)
         columns: dict[str, Any] = {"run": _words(pyarrow, [pairs.run], label_a * 0), "signal": pairs.a[NUMBER]}
@@ -103,10 +98,8 @@ class ChangedTable:
             self._flush()
 
     def _flush(self) -> None:
-        import pyarrow
-
         if self._waiting:
-            self._writer.write_table(pyarrow.concat_tables(self._waiting).unify_dictionaries())
+            self._writer.write_table(library("pyarrow").concat_tables(self._waiting).unify_dictionaries())
         self._waiting, self._held = [], 0
 
     def __enter__(self) -> Self:

@@ -20,8 +20,8 @@ Match = Literal["position", "hit"]
 PIECE = 262_144
 """Signals that are compared at a time."""
 
-MOST_HELD = 1 << 24
-"""Signals of one side held in memory to be found by their hit: about 1 GB.  Longer runs are read several times."""
+MOST_HELD = 1 << 23
+"""Signals of one side held in memory to be found by their hit: about 80 bytes each, 0.7 GB together.  Longer runs are read several times."""
 
 
 @dataclass
