@@ -18,6 +18,7 @@ from psdbatch.models.facts import ModelFacts
 from psdbatch.models.outputs import answers
 from psdbatch.models.preparation import pulses
 from psdbatch.models.quiet import tf
+from psdbatch.models.residual import residual
 from psdbatch.networks.augmentation import augment
 from psdbatch.networks.chance import Key
 from psdbatch.networks.collection import TASKS
@@ -119,19 +120,20 @@ def _errors(batch: _Batch, made: list[Array], task: str) -> dict[str, Array]:
     target = batch.window if task in ("autoencoder", "variational") else batch.clean
     found = {
         "noise": batch.noise,
-        "error": _rms(target - made[0], batch.scale),
-        "before": _rms(target - batch.window, batch.scale),
+        "error": error_left(target, made[0], batch.scale),
+        "before": error_left(target, batch.window, batch.scale),
     }
     if task == "separator":
-        found["second_error"] = _rms(batch.second - made[1], batch.scale)
-        found["second_before"] = _rms(batch.second, batch.scale)
+        found["second_error"] = error_left(batch.second, made[1], batch.scale)
+        found["second_before"] = error_left(batch.second, np.zeros_like(batch.second), batch.scale)
         found["first_charge"] = _relative(made[0], batch.clean)
         found["second_charge"] = _relative(made[1], batch.second)
     return found
 
 
-def _rms(difference: Array, scale: Array) -> Array:
-    return np.asarray(np.sqrt(np.mean(np.square(difference, dtype=np.float64), axis=1)) * scale[:, 0])
+def error_left(window: Array, answer: Array, scale: Array) -> Array:
+    """The residual of each window ``(n, length)``, as a campaign's quality monitor has it, times ``scale`` ``(n, 1)``."""
+    return np.asarray(residual(tf.constant(window), tf.constant(answer)).numpy() * scale[:, 0])
 
 
 def _relative(answer: Array, truth: Array) -> Array:
