@@ -20,7 +20,7 @@ ul.notes li { margin: 0.2em 0; } figure { margin: 0.6em 0; break-inside: avoid; 
 .wide { overflow-x: auto; font-size: 0.8em; }
 .result { font-size: 1.25em; padding: 0.7em 0.9em; border-left: 5px solid #228833; background: #f2f8f2; margin: 0.8em 0 0.3em; overflow-wrap: anywhere; }
 .result.open { border-color: #cc8800; background: #fdf7ea; } .result small { display: block; font-size: 0.72em; color: #555; margin-top: 0.3em; }
-.plots { display: flex; flex-wrap: wrap; gap: 0 1em; } .plots figure { flex: 0 1 auto; max-width: 100%; }
+.plots { display: flex; flex-wrap: wrap; gap: 0 1em; } .plots figure { flex: 0 1 auto; max-width: min(100%, 31em); }
 details { margin: 0.5em 0; } summary { cursor: pointer; color: #246; } pre { font-size: 0.85em; white-space: pre-wrap; overflow-wrap: anywhere; background: #f7f7f7; padding: 0.6em; }
 .wide td.long { white-space: normal; overflow-wrap: anywhere; text-align: left; min-width: 16em; }
 @page { size: A4; margin: 15mm; }

@@ -59,7 +59,7 @@ def ratio_plot(tally: Tally, classes: Sequence[str]) -> str:
             low, high = amplitude_edges()[[part.start, part.stop]]
             ax.set(yscale="log", xlabel="charge ratio", title=f"amplitude {low:,.0f} to {high:,.0f} ADC units")
         axes[0].set_ylabel(f"signals per {edges[1]:g}")
-        axes[0].legend(loc="upper right")
+        axes[0].legend(loc="lower center", frameon=True, framealpha=0.85, edgecolor="none")
 
     return drawn("ratio", draw, len(parts), 2.9, 2.6)
 

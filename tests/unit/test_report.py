@@ -1,0 +1,300 @@
+"""The page on a campaign: its numbers, its bounds, and that it never stands in a campaign's way."""
+
+from __future__ import annotations
+
+import re
+import sys
+import tracemalloc
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from psdbatch.campaign.account import Account
+from psdbatch.campaign.commit import Attempt, CommitRecord, quarantine
+from psdbatch.campaign.finalise import count_records, finalise
+from psdbatch.campaign.history import SILENT, STOPPED, History
+from psdbatch.campaign.journal import Journal
+from psdbatch.campaign.plan import Block
+from psdbatch.campaign.throughput import MOST_BUCKETS, RecentPace, Throughput
+from psdbatch.coordination import coordinator
+from psdbatch.monitor.progress import Progress
+from psdbatch.monitor.tally import Tally
+from psdbatch.report.content import read_content
+from psdbatch.report.write import write_report
+from tests.small_campaign import SmallCampaign, answers, small_campaign
+
+HOSTILE = "<script>alert('$x$')</script>"
+
+
+class Page(HTMLParser):
+    """Words of a page outside its pictures, its links, and whether every element is closed."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.words: list[str] = []
+        self.open: list[str] = []
+        self.tags: set[str] = set()
+        self.addresses: list[str] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: Any) -> None:
+        self.tags.add(tag)
+        self.addresses += [value for name, value in attrs if name in ("href", "src", "xlink:href")]
+        if tag not in ("meta", "br"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: Any) -> None:
+        self.handle_starttag(tag, attrs)
+        self.handle_endtag(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in ("meta", "br"):
+            assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "svg" not in self.open and "style" not in self.open:
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        """All words."""
+        return " ".join(" ".join(self.words).split())
+
+
+def tally(block: Block) -> str:
+    """Tally of a block of ``small_campaign``, with made-up pulse shapes."""
+    values = answers(block.name, block.signals)
+    numbers = np.random.default_rng(block.name.number)
+    columns = {
+        "board": np.full(block.signals, 3, "uint16"),
+        "channel": numbers.integers(0, 4, block.signals).astype("uint16"),
+        "amplitude": numbers.uniform(50, 5000, block.signals).astype("float32"),
+        "charge_long": np.full(block.signals, 1000, "float32"),
+        "charge_short": numbers.uniform(600, 900, block.signals).astype("float32"),
+    }
+    return Tally.of({**columns, "label": values["label"], "flags": values["flags"]}, 2).encode()
+
+
+def report_of(block: Block, when: float, physics: bool = True) -> dict[str, Any]:
+    """What a worker tells of a block."""
+    told = {
+        "started": when,
+        "finished": when + 2.0,
+        "group": "v100",
+        "host": "node1",
+        "device": "Tesla V100",
+        "batch": 512,
+        "seconds": {"read": 0.5, "infer": 1.0},
+        "boards": {"3": block.signals},
+        "versions": {"psdbatch": "1.2.3"},
+        "peak_memory": 10**9,
+    }
+    return {**told, "tally": tally(block)} if physics else told
+
+
+def work(campaign: SmallCampaign, blocks: list[Block], physics: bool = True) -> None:
+    """Commit blocks with what a worker tells of them; a block a second."""
+    for number, block in enumerate(blocks):
+        report = report_of(block, 1e9 + number, physics)
+        Attempt(campaign.directory, block.name).commit(**campaign.record(block), report=report)
+
+
+def passed(campaign: SmallCampaign, **facts: Any) -> None:
+    """A pass in the journal: it took 100 s, of 10 workers with 2 threads."""
+    journal = Journal(campaign.directory.journal)
+    journal.write("started", left=4, threads={"v100": 2}, expected={"bytes": [1.0, 2.0], "seconds": [1.0, 1e6]})
+    groups = {"v100": {"jobs": 10, "worker_seconds": 1000.0, "lost_seconds": 50.0}}
+    journal.write("failed", blocks=["run_1/000000"], worker="w", reason="node 17 & its disk", verdict="retry")
+    journal.write("failed", blocks=["run_1/000001"], worker="w", reason="node 18 & its disk", verdict="retry")
+    journal.write("finished", elapsed=100.0, processed=53, groups=groups, **facts)
+
+
+def page_of(campaign: SmallCampaign) -> Page:
+    text = write_report(campaign.directory).read_text()
+    page = Page(text)
+    assert page.open == []
+    assert "script" not in page.tags
+    assert all(address.startswith(("#", "data:")) for address in page.addresses)
+    assert not re.search(r"url\((?!#)|@import|src=\"http", text)
+    return page
+
+
+def test_the_numbers_of_the_page_are_those_of_the_summary(tmp_path: Path) -> None:
+    campaign = small_campaign(tmp_path / "campaign")
+    work(campaign, campaign.blocks())
+    passed(campaign)
+    summary = finalise(campaign.directory, campaign.plan)
+    text = page_of(campaign).text
+    refused = sum(summary.refused.values())
+    assert refused > 0
+    assert f"{summary.signals} signals = {summary.written} written + {refused} refused + 0 missing" in text
+    assert "node 17 & its disk 2 retry 2" in text
+    assert "v100 10 0.278 " in text
+    assert "psdbatch 1.2.3" in text
+    content = read_content(campaign.directory)
+    assert content.summary.written == summary.written
+    (use,) = content.groups
+    assert (use.jobs, use.hours, use.signals) == (10, pytest.approx(1000 / 3600), summary.signals)
+    assert use.busy == pytest.approx(2.0 * summary.blocks / (2 * 1000))
+    counted = content.account.tally
+    assert counted is not None
+    assert counted.signals == summary.signals
+    assert counted.answers[:, -1].sum() == refused
+    assert sum(run.answers.sum() for run in content.account.runs.values() if run.answers is not None) == summary.signals
+
+
+def test_an_unfinished_campaign_with_a_block_given_up_says_so(tmp_path: Path) -> None:
+    campaign = small_campaign(tmp_path / "campaign")
+    first, second, *left = campaign.blocks()
+    work(campaign, [first])
+    fields = {**campaign.record(second), "refused": {"the block was given up": second.signals}}
+    quarantine(campaign.directory, second.name, **fields, quarantine="disk <gone>")
+    text = page_of(campaign).text
+    assert f"{len(left)} blocks are left" in text
+    assert f"{sum(block.signals for block in left)} missing" in text
+    assert "disk <gone>" in text
+    assert "/data/run_1/board0.npy, /data/run_1/board1.npy" in text
+
+
+def test_a_campaign_of_a_version_without_tallies_and_one_without_a_block_have_a_page(tmp_path: Path) -> None:
+    campaign = small_campaign(tmp_path / "campaign")
+    assert "no finished block" in page_of(campaign).text
+    work(campaign, campaign.blocks(), physics=False)
+    assert "before psdbatch counted the physics" in page_of(campaign).text
+
+
+def test_names_and_reasons_are_words_and_not_html(tmp_path: Path) -> None:
+    campaign = small_campaign(tmp_path / "campaign")
+    for block in campaign.blocks():
+        report = {**report_of(block, 1e9), "group": HOSTILE, "device": HOSTILE}
+        Attempt(campaign.directory, block.name).commit(**campaign.record(block), report=report)
+    Journal(campaign.directory.journal).write("failed", reason=HOSTILE, verdict=HOSTILE)
+    assert page_of(campaign).text.count(HOSTILE) == 5  # a group twice, its device, a reason, a verdict
+
+
+def test_the_page_of_many_runs_boards_and_reasons_is_bounded(tmp_path: Path) -> None:
+    campaign = small_campaign(tmp_path / "campaign", {f"run_{number}": (16,) for number in range(300)})
+    account = Account(campaign.plan, physics=True)
+    for number, block in enumerate(campaign.blocks()):
+        boards = {str(100 * number + one): 1 for one in range(16)}
+        account.add(_record(campaign, block, {**report_of(block, 1e9 + number), "boards": boards}))
+    journal = Journal(campaign.directory.journal)
+    for number in range(600):
+        journal.write("failed", reason=f"{'x' * (number + 1)} is broken", verdict="retry")
+    path = write_report(campaign.directory, account)
+    text = Page(path.read_text()).text
+    assert path.stat().st_size < 1_000_000
+    assert "and 260 more runs" in text
+    assert "and 4,760 more boards" in text
+    assert "and 461 more reasons" in text
+
+
+def _record(campaign: SmallCampaign, block: Block, report: dict[str, Any]) -> CommitRecord:
+    fields = campaign.record(block)
+    return CommitRecord(run=block.name.run, block=block.name.number, attempt="a", shards=(), report=report, **fields)
+
+
+def test_an_account_does_not_grow_with_the_blocks(tmp_path: Path) -> None:
+    campaign = small_campaign(tmp_path / "campaign", {"run_1": (16 * 1000,)})
+    records = [_record(campaign, block, report_of(block, 0.0, physics=False)) for block in campaign.blocks()]
+    account = Account(campaign.plan)
+
+    def add(first: int, count: int) -> int:
+        for number in range(first, first + count):
+            record = records[number % len(records)]
+            report = {**record.report, "started": 7.0 * number, "finished": 7.0 * number + 30, "host": f"node{number}"}
+            account.add(_with_report(record, report))
+        return tracemalloc.get_traced_memory()[0]
+
+    tracemalloc.start()
+    try:
+        few = add(0, 10_000)
+        many = add(10_000, 90_000)
+    finally:
+        tracemalloc.stop()
+    assert account.totals["finished"] == 100_000
+    assert many < 1.5 * few
+    assert len(account.throughput.buckets()) <= MOST_BUCKETS
+
+
+def _with_report(record: CommitRecord, report: dict[str, Any]) -> CommitRecord:
+    return CommitRecord(**{**vars(record), "report": report})
+
+
+def test_throughput_keeps_every_signal_whatever_the_order_and_the_pauses() -> None:
+    numbers = np.random.default_rng(1)
+    throughput = Throughput()
+    blocks = [
+        (float(start), float(numbers.uniform(0, 500)), int(numbers.integers(1, 10**6)))
+        for start in numbers.uniform(0, 1e7, 2000)
+    ]
+    for start, length, signals in blocks:
+        throughput.add("a" if signals % 2 else "b", start, start + length, signals)
+    throughput.add("a", 100.0, 50.0, 7)  # a clock that was set back
+    for group, odd in (("a", True), ("b", False)):
+        expected = sum(signals for _, _, signals in blocks if bool(signals % 2) == odd) + 7 * odd
+        assert sum(throughput.groups[group].values()) == pytest.approx(expected)
+    assert len(throughput.buckets()) <= MOST_BUCKETS
+
+
+def test_the_recent_pace_forgets_what_is_older_than_ten_minutes() -> None:
+    pace = RecentPace()
+    assert pace.rate is None
+    for start in (0.0, 10_000.0, 10_100.0, 50.0):
+        pace.add(start, start + 100, 1000)
+    assert pace.newest == 10_200.0
+    assert pace.rate == pytest.approx(2000 / 200)
+
+
+def test_a_killed_pass_is_told_by_its_jobs() -> None:
+    events: list[dict[str, Any]] = [
+        {"time": 100.0, "event": "started", "left": 5, "threads": {"k80": 4}},
+        {"time": 110.0, "event": "job submitted", "group": "k80", "worker": "k80-0", "job": "1"},
+        {"time": 110.0, "event": "job submitted", "group": "k80", "worker": "k80-1", "job": "2"},
+        {"time": 150.0, "event": "worker admitted", "name": "k80-0", "group": "k80"},
+        {"time": 160.0, "event": "worker admitted", "name": "k80-1", "group": "k80"},
+        {"time": 250.0, "event": "job ended", "group": "k80", "worker": "k80-0", "job": "1", "reason": "preempted"},
+        {"time": 300.0, "event": "cluster", "message": "last word"},
+        {"time": 900.0, "event": "started", "left": 3, "threads": {"k80": 4}},
+        {
+            "time": 950.0,
+            "event": "stopped",
+            "reason": "KeyboardInterrupt: ",
+            "groups": {"k80": {"jobs": 1, "worker_seconds": 9.0}},
+        },
+        {"time": 960.0},
+        {"event": "job ended"},
+    ]
+    history = History(events)
+    killed, stopped = history.passes
+    assert (killed.end, killed.elapsed) == (SILENT, 200.0)
+    assert killed.groups["k80"] == {"jobs": 2, "worker_seconds": 100.0 + 140.0, "lost_seconds": 0.0}
+    assert killed.thread_seconds("k80") == 960.0
+    assert (stopped.end, stopped.elapsed, stopped.groups["k80"]["worker_seconds"]) == (STOPPED, 50.0, 9.0)
+
+
+def test_a_summary_keeps_earlier_passes(tmp_path: Path) -> None:
+    campaign = small_campaign(tmp_path / "campaign")
+    passed(campaign)
+    Journal(campaign.directory.journal).write("started", left=0)
+    summary = finalise(campaign.directory, campaign.plan, processed=7, elapsed=3.0)
+    assert [(one.end, one.processed) for one in summary.passes] == [("finished", 53), ("finished", 7)]
+    assert summary.passes[0].groups["v100"]["worker_seconds"] == 1000.0
+
+
+def test_a_report_that_cannot_be_drawn_harms_no_campaign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    campaign = small_campaign(tmp_path / "campaign")
+    work(campaign, campaign.blocks())
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    journal = Journal(campaign.directory.journal)
+    account = count_records(campaign.directory, campaign.plan, physics=True)
+    coordinator._report(campaign.directory, account, journal, Progress(Console(quiet=True)))
+    (event,) = journal.read()
+    assert event["event"] == "report failed"
+    assert "matplotlib" in event["reason"]
+    assert not campaign.directory.report.exists()
