@@ -205,9 +205,9 @@ def make_plan(
 def question(config: CampaignConfig, model_digest: str, quality_digest: str | None = None) -> dict[str, Any]:
     """What the answers depend on besides the signals.
 
-    Batch size, compiler, workers and limits are left out: they may change between two starts of a campaign.
+    Batch size, compiler, workers, limits and what is only watched are left out: they may change between two starts of a campaign.
     """
-    settings = config.model_dump(mode="json", exclude={"campaign", "cluster", "processing", "input"})
+    settings = config.model_dump(mode="json", exclude={"campaign", "cluster", "processing", "input", "monitor"})
     settings["model"] = {**settings["model"], "path": Path(config.model.path).name, "digest": model_digest}
     quality = settings.pop("quality")
     if quality is not None:  # campaigns without a quality monitor ask what they asked before there was one

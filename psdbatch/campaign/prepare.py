@@ -20,6 +20,7 @@ from psdbatch.campaign.layout import store_layout
 from psdbatch.campaign.model import CampaignModels, keep_models
 from psdbatch.campaign.plan import Plan, make_plan, natural_order
 from psdbatch.campaign.provenance import run_provenance, store_provenance
+from psdbatch.campaign.reference import open_reference
 from psdbatch.campaign.schema import Schema, engine_settings, make_schema
 from psdbatch.config import CampaignConfig
 from psdbatch.errors import AcquisitionFileError, ConfigurationError, StorageError
@@ -124,6 +125,7 @@ def prepare(
     if old is not None:
         plan = extend(old, plan, _finished_runs(directory, old))
     campaign = Campaign(directory, config, facts, plan, indexes, (*notes, *more, *length_notes(facts.model, plan.runs)))
+    open_reference(config)
     store_layout(config.processing, config.results)
     for run in plan.runs:
         campaign.schema(run.name)  # says now what does not fit, before a worker is asked for

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import dask
-from distributed import Client
+from distributed import Client, LocalCluster, Scheduler
 
 from psdbatch.cluster.batch import BatchCluster
 from psdbatch.cluster.deaths import Death, Deaths
@@ -22,6 +22,8 @@ from psdbatch.cluster.security import temporary_security
 from psdbatch.cluster.settings import SETTINGS
 from psdbatch.config.cluster import Cluster
 
+Result = TypeVar("Result")
+
 
 class Farm:
     """What the coordinator knows of its workers.
@@ -34,10 +36,11 @@ class Farm:
         How workers died.
     """
 
-    def __init__(self, client: Client, deaths: Deaths, cluster: BatchCluster | None = None, expected: int = 0) -> None:
+    def __init__(self, client: Client, deaths: Deaths, home: LocalCluster | BatchCluster, expected: int = 0) -> None:
         self.client = client
         self.deaths = deaths
-        self._cluster = cluster
+        self._home = home
+        self._cluster = home if isinstance(home, BatchCluster) else None
         self._expected = expected
 
     def threads(self) -> int:
@@ -75,6 +78,26 @@ class Farm:
         """Jobs of each group in one line; empty for a local cluster."""
         return "" if self._cluster is None else self._cluster.describe()
 
+    def jobs(self) -> dict[str, dict[str, int]]:
+        """Jobs of each group by state; a local cluster is a group without a name, its workers are running."""
+        if self._cluster is None:
+            return {"": {"running": len(self._home.scheduler.workers)}}
+        return {name: group.counts() for name, group in self._cluster.groups.items()}
+
+    def in_flight(self) -> int:
+        """Blocks that workers treat now."""
+        states = list(self._home.scheduler.workers.values())
+        return sum(min(len(state.processing), state.nthreads) for state in states)
+
+    def at_scheduler(self, call: Callable[[Scheduler], Result]) -> Result:
+        """Result of ``call(scheduler)`` in the scheduler's own thread."""
+
+        async def there() -> Result:
+            return call(self._home.scheduler)
+
+        result: Result = self._home.sync(there)
+        return result
+
     def use(self) -> dict[str, dict[str, Any]]:
         """What each worker group has used, by name."""
         return {} if self._cluster is None else {name: group.used() for name, group in self._cluster.groups.items()}
@@ -109,7 +132,7 @@ def open_farm(config: Cluster, sheet: JobSheet, certificates: Path, listener: Li
         with local_cluster(config, sheet.logs) as (cluster, client):
             died = Events({DEATHS: lambda said: _died(said, deaths, listener)})
             cluster.sync(_add_plugin, cluster.scheduler, died)
-            yield Farm(client, deaths, expected=processes * threads)
+            yield Farm(client, deaths, cluster, expected=processes * threads)
         return
     with ExitStack() as stack:
         stack.enter_context(dask.config.set(SETTINGS))

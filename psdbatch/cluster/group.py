@@ -234,14 +234,20 @@ class Group:
             start=self._start,
         )
 
+    def counts(self) -> dict[str, int]:
+        """Jobs by state: ``running`` ones have a worker, ``starting`` ones do not yet."""
+        jobs = list(self.jobs.values())  # another thread may ask
+        running = sum(1 for placed in jobs if placed.address is not None)
+        pending = sum(1 for placed in jobs if placed.state is JobState.PENDING)
+        return {"running": running, "starting": len(jobs) - running - pending, "pending": pending}
+
     def describe(self) -> str:
         """``v100 3 running, 2 pending (Resources)``."""
         reasons = Counter(
             placed.reason for placed in self.jobs.values() if placed.state is JobState.PENDING and placed.reason
         )
-        running = sum(1 for placed in self.jobs.values() if placed.address is not None)
-        pending = sum(1 for placed in self.jobs.values() if placed.state is JobState.PENDING)
-        starting = len(self.jobs) - running - pending
+        counts = self.counts()
+        running, starting, pending = counts["running"], counts["starting"], counts["pending"]
         parts = [f"{running} running"]
         parts += [f"{starting} starting"] if starting else []
         parts += [f"{pending} pending" + (f" ({', '.join(reasons)})" if reasons else "")] if pending else []

@@ -170,6 +170,15 @@ class Results(Section):
     )
 
 
+class Monitor(Section):
+    """``[monitor]``: what the campaign is watched with; it changes no answer."""
+
+    reference: str | None = Field(
+        None,
+        description="directory of a finished campaign whose channels this one's are compared with; relative to the configuration file",
+    )
+
+
 class CampaignConfig(Section):
     """A whole ``campaign.toml``."""
 
@@ -185,6 +194,7 @@ class CampaignConfig(Section):
     quality: Quality | None = None
     processing: Processing = Processing()
     results: Results = Results()
+    monitor: Monitor = Monitor()
     cluster: Cluster = Cluster()
 
 
@@ -198,7 +208,7 @@ def read_config(path: Path) -> CampaignConfig:
     """
     config = validated(CampaignConfig, read_toml(path), str(path))
     base = path.absolute().parent
-    quality = config.quality
+    quality, compared = config.quality, config.monitor.reference
     return config.model_copy(
         update={
             "campaign": str(base / config.campaign),
@@ -207,6 +217,7 @@ def read_config(path: Path) -> CampaignConfig:
             ),
             "model": config.model.model_copy(update={"path": str(base / config.model.path)}),
             "quality": quality and quality.model_copy(update={"model": str(base / quality.model)}),
+            "monitor": config.monitor.model_copy(update={"reference": compared and str(base / compared)}),
             "cluster": config.cluster.located(base),
         }
     )

@@ -24,6 +24,7 @@ from psdbatch.coordination.dispatch import Dispatcher
 from psdbatch.coordination.lock import hold
 from psdbatch.coordination.notice import Notice, heeded_notice
 from psdbatch.coordination.sheet import job_sheet
+from psdbatch.coordination.watching import on_dashboard, page_link
 from psdbatch.coordination.witness import Witness
 from psdbatch.errors import TimeIsOverError
 from psdbatch.golden.references import ReferenceWork, start_reference
@@ -105,6 +106,8 @@ class _Work:
     ----------
     left
         Blocks to do.
+    blocks, earlier
+        Blocks asked for, and those of them that are committed.
     signals, done
         Signals asked for, and those of them that are committed.
     """
@@ -114,7 +117,9 @@ class _Work:
         self.wanted = None if sample is None else sample.blocks
         self.left = sum(len(chain) for _, chain in self.chains())
         self.signals = plan.signals if sample is None else plan.count_signals(sample.blocks)
-        self.done = plan.count_signals(committed if sample is None else sample.blocks & committed)
+        self.blocks = plan.count_blocks() if sample is None else len(sample.blocks)
+        self.earlier = committed if sample is None else sample.blocks & committed
+        self.done = plan.count_signals(self.earlier)
 
     def chains(self) -> Iterator[tuple[PlannedRun, tuple[Block, ...]]]:
         """The blocks to do, as :func:`psdbatch.campaign.plan.chains` groups them."""
@@ -133,8 +138,11 @@ def _process(campaign: Campaign, work: _Work, journal: Journal, progress: Progre
         farm = stack.enter_context(open_farm(config.cluster, campaign_sheet(campaign), directory.certificates, witness))
         stack.enter_context(progress)
         witness.farm = farm
-        progress.address(farm.client.dashboard_link if config.cluster.dashboard else None)
+        progress.address(page_link(farm.client.dashboard_link) if config.cluster.dashboard else None)
         progress.workers = farm.describe
+        if config.cluster.dashboard:
+            shown = on_dashboard(campaign, farm, work.signals, work.blocks, work.earlier, progress.note)
+            witness.live = stack.enter_context(shown)
         farm.client.subscribe_topic(COMMITS, lambda event: witness.announced(event[1]))
         dispatcher = Dispatcher(
             client=farm.client,

@@ -38,10 +38,13 @@ from psdbatch.results.shards import encode_shard
 from psdbatch.results.store import shard_file
 
 COMMITS = "psdbatch-commit"
-"""Topic of the events that report a finished block of a chain: ``{"run", "block", "signals", "written", "report"}``."""
+"""Topic of the events that report a finished block of a chain: a commit record without shards and secondary facts."""
 
 ANNOUNCED = ("started", "finished", "group", "seconds", "boards", "tally")
 """What such an event says of a block's report."""
+
+ANNOUNCED_REFUSALS = 100
+"""Ranges of refused signals that such an event lists."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +124,8 @@ def _announce(record: CommitRecord) -> None:
         worker = get_worker()
     except ValueError:  # not on a worker
         return
-    news = {"run": record.run, "block": record.block, "signals": record.signals, "written": record.written}
+    news = {"run": record.run, "block": record.block, "first": record.first, "signals": record.signals}
+    news["refused"], news["refusals"] = dict(record.refused), list(record.refusals[:ANNOUNCED_REFUSALS])
     news["report"] = {key: record.report[key] for key in ANNOUNCED}
     worker.log_event(COMMITS, news)
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.servers import container
+from tests.servers.browser import Browser
 from tests.servers.server import Server
 from tests.servers.sge import GridEngine
 from tests.servers.slurm import Slurm
@@ -87,3 +88,12 @@ def apptainer() -> Path:
     program = container.runtime()
     assert program is not None
     return program
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """A headless Chromium."""
+    require(Browser.unavailable())
+    window = Browser()
+    yield window
+    window.close()

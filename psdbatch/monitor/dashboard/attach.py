@@ -9,9 +9,8 @@ from typing import Any
 from distributed import Scheduler
 from tornado.ioloop import IOLoop
 
+from psdbatch.monitor.dashboard import PAGE
 from psdbatch.monitor.view import View
-
-PAGE = "psdbatch"
 
 
 def attach(scheduler: Scheduler, look: Callable[[], View]) -> Callable[[], None]:
