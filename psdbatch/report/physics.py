@@ -58,6 +58,7 @@ def ratio_plot(tally: Tally, classes: Sequence[str]) -> str:
                     ax.stairs(counts, edges[rows.start : rows.stop + 1], color=colour, label=name, lw=1.2)
             low, high = amplitude_edges()[[part.start, part.stop]]
             ax.set(yscale="log", xlabel="charge ratio", title=f"amplitude {low:,.0f} to {high:,.0f} ADC units")
+            ax.minorticks_off()  # they would take longer than the rest of the plot
         axes[0].set_ylabel(f"signals per {edges[1]:g}")
         axes[0].legend(loc="lower center", frameon=True, framealpha=0.85, edgecolor="none")
 
