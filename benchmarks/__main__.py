@@ -18,6 +18,7 @@ NAMES = (
     "scaling",
     "coordinator",
     "ledger",
+    "live",
     "training",
     "networks",
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from benchmarks import live
 from benchmarks.coordinator import Case, measure, simulate
 from benchmarks.ledger import run
 
@@ -26,3 +27,10 @@ def test_the_ledger_of_the_benchmark_is_a_real_one(tmp_path: Path) -> None:
     assert rows["records: listed at a start"] == 1200
     assert len(list((tmp_path / "ledger-1200" / "commits").glob("*/*/*.json"))) == 1200
     assert len(list((tmp_path / "ledger-1200" / "results.zarr").glob("*/*/c.*"))) == 9 * 1200
+
+
+def test_numbers_of_the_dashboard_do_not_grow_with_the_blocks(tmp_path: Path) -> None:
+    rows = live.run(tmp_path, 0, blocks=1000, traced=True)
+    assert [row["blocks"] for row in rows] == [10, 100, 1000]
+    grown = rows[2]["Python's memory (MB)"] - rows[1]["Python's memory (MB)"]
+    assert grown < 0.5, f"{grown:.2f} MB more after 900 blocks, which are 8 MB of records"

@@ -98,7 +98,7 @@ class Projection:
             width=260,
             y_range=psd.figure.y_range,
             tools="",
-            title="All amplitudes (grey: reference)",
+            title="All amplitudes",
             x_axis_label="signals per bin [%]",
             y_axis_label=None,
         )

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from bokeh.models import ColumnDataSource, HoverTool, NumeralTickFormatter
+from bokeh.models import ColumnDataSource, CustomJSTickFormatter, HoverTool
 from bokeh.plotting import figure
 
 from psdbatch.monitor.dashboard.sheet import GROUP_COLOURS
 from psdbatch.monitor.view import View, group_name
+
+_PREFIXES = """
+if (tick >= 1e9) return (tick / 1e9) + " G";
+if (tick >= 1e6) return (tick / 1e6) + " M";
+return tick >= 1e3 ? (tick / 1e3) + " k" : "" + tick;
+"""
+"""Bokeh's own short form writes an m for millions."""
 
 
 class ThroughputPlot:
@@ -24,16 +31,14 @@ class ThroughputPlot:
             y_axis_label="signals per second",
         )
         self.figure.y_range.start = 0
-        self.figure.yaxis.formatter = NumeralTickFormatter(format="0.[0]a")
+        self.figure.yaxis.formatter = CustomJSTickFormatter(code=_PREFIXES)
         self._bars = ColumnDataSource(
             {name: [] for name in ("left", "right", "bottom", "top", "colour", "group", "rate")}
         )
         bars = self.figure.quad(
             "left", "right", "top", "bottom", fill_color="colour", line_color=None, source=self._bars
         )
-        self.figure.add_tools(
-            HoverTool(renderers=[bars], tooltips=[("group", "@group"), ("rate", "@rate{0.00 a} signals/s")])
-        )
+        self.figure.add_tools(HoverTool(renderers=[bars], tooltips=[("group", "@group"), ("signals/s", "@rate{0,0}")]))
 
     def show(self, view: View) -> None:
         """Draw the throughput of ``view``; the last step, which goes on, is drawn up to its present end."""
