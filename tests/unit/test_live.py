@@ -1,0 +1,77 @@
+"""What the dashboard's numbers come to: every block once, earlier passes too, and blocks that were given up with their files."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from psdbatch.campaign.commit import CommitRecord
+from psdbatch.coordination.live import Live
+from psdbatch.coordination.pace import WINDOW, Pace
+from tests.small_campaign import SmallCampaign, small_campaign
+
+
+@pytest.fixture
+def campaign(tmp_path: Path) -> SmallCampaign:
+    return small_campaign(tmp_path / "campaign")
+
+
+def live_of(campaign: SmallCampaign, earlier: list[CommitRecord]) -> Live:
+    plan = campaign.plan
+    sizes = {"signals": plan.signals, "blocks": plan.count_blocks()}
+    return Live(plan, "small", ("gamma", "neutron"), **sizes, earlier=iter(earlier), unread=len(earlier))
+
+
+def until(what: Callable[[], bool]) -> None:
+    end = time.monotonic() + 30
+    while not what():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def test_earlier_passes_and_news_are_added_up_once(campaign: SmallCampaign) -> None:
+    first, *others = [campaign.attempt(block) for block in campaign.blocks()]
+    live = live_of(campaign, [first])
+    with live:
+        for record in others:
+            live.finished(record)
+        live.failed()
+        until(lambda: live.view.done == campaign.plan.signals)
+        view = live.view
+    refused = sum(sum(record.refused.values()) for record in (first, *others))
+    assert view.blocks == {"waiting": 0, "in flight": 0, "finished": 4, "quarantined": 0}
+    assert (view.written, sum(view.refused.values())) == (view.signals - refused, refused)
+    assert (view.failed_attempts, view.unread) == (1, 0)
+
+
+def test_quarantined_blocks_name_their_files(campaign: SmallCampaign) -> None:
+    """The second block of the first run holds signals of both of its files."""
+    block = campaign.blocks()[1]
+    record = replace(campaign.attempt(block), quarantine="the worker died", shards=())
+    live = live_of(campaign, [])
+    live.add(record)
+    (entry,) = live.look().quarantined
+    assert (entry.block, entry.reason) == ("run_1/000001", "the worker died")
+    assert entry.files == ("/data/run_1/board0.npy", "/data/run_1/board1.npy")
+    assert live.look().blocks == {"waiting": 3, "in flight": 0, "finished": 0, "quarantined": 1}
+
+
+def test_damaged_physics_of_a_block_is_left_out(campaign: SmallCampaign) -> None:
+    record = campaign.attempt(campaign.blocks()[0])
+    live = live_of(campaign, [])
+    live.add(replace(record, report={"tally": '{"form":1,"classes":2,"channels":1}broken'}))
+    assert live.look().tally is None
+    assert live.look().done == record.signals
+
+
+def test_pace_counts_the_time_of_the_first_blocks_and_falls_when_nothing_comes() -> None:
+    pace = Pace()
+    assert pace.rate(0.0) == 0
+    pace.add(now=1010.0, started=1000.0, signals=5000)
+    assert pace.rate(1010.0) == 500
+    assert pace.rate(1020.0) == 250
+    assert pace.rate(1010.0 + 2 * WINDOW) == 0
