@@ -91,7 +91,7 @@ class BatchCluster(SpecCluster):  # type: ignore[misc]
         self._inquiry = Inquiry(self.groups, self._systems, settings.poll)
         self._roster = Roster(self.groups, deaths, listener, self._inquiry.soon)
         self._numbers = itertools.count(1)
-        self._left: int | None = None
+        self._left: tuple[int, int] | None = None
         self._retry_at = 0.0
         self._beating: asyncio.Task[None] | None = None
         self._closing = False
@@ -104,15 +104,15 @@ class BatchCluster(SpecCluster):  # type: ignore[misc]
 
     # Called from the coordinator's thread
 
-    def pulse(self, blocks_left: int) -> None:
-        """Tell how many blocks have no commit yet, which decides about jobs.
+    def pulse(self, blocks_left: int, tasks_left: int | None = None) -> None:
+        """Tell how many blocks have no commit yet, and how many tasks they make up if not as many, which decides about jobs.
 
         Raises
         ------
         ClusterError
             No worker can be had.
         """
-        self._left = blocks_left
+        self._left = blocks_left, blocks_left if tasks_left is None else tasks_left
         if self.failure is not None:
             raise self.failure
 
@@ -162,7 +162,7 @@ class BatchCluster(SpecCluster):  # type: ignore[misc]
                 await self._ask()
                 self._give_up_hopeless()
                 if self._left is not None and self.failure is None:
-                    await self._follow(self._left)
+                    await self._follow(*self._left)
             except Exception as error:  # the campaign must not hang on a defect here
                 logger.exception("the worker groups cannot be looked after")
                 self.failure = ClusterError(
@@ -192,7 +192,7 @@ class BatchCluster(SpecCluster):  # type: ignore[misc]
         if placed.addresses and placed.address is None:
             self._inquiry.soon()  # its worker is gone: it ends soon, and whose fault that was must be known
         if why := system.never(facts):
-            self.failure = ClusterError(f"job {facts.id} of worker group '{placed.group}' can never start: {why}")
+            await self._impossible(placed, f"job {facts.id} of worker group '{placed.group}' can never start: {why}")
         if facts.state is JobState.PENDING and placed.address is None:
             for address in placed.addresses:  # put back by force: workers' jobs ask for no second run
                 self.deaths.report(address, Death(f"its job {facts.id} was put back in the queue", innocent=True))
@@ -202,13 +202,23 @@ class BatchCluster(SpecCluster):  # type: ignore[misc]
             except OSError:
                 logger.debug("worker %s cannot be told when its job ends", placed.name)
 
+    async def _impossible(self, placed: Placed, reason: str) -> None:
+        """A job that can never start: the group's request is at fault, unless others of it have started."""
+        group = self.groups[placed.group]
+        if not group.proven:
+            self.failure = ClusterError(reason)
+            return
+        self.listener.said(f"{reason}; it is cancelled")
+        group.impossible(reason)
+        await self._cancel([placed.name], "it could never start")
+
     def _ended(self, placed: Placed, end: JobEnd) -> None:
         group = self.groups[placed.group]
         reason = "" if placed.released else end.reason
         for address in placed.addresses:
             self.deaths.report(address, Death(f"its job {placed.id} ended: {end.reason}", innocent=end.innocent))
         self._forget(placed.name)
-        group.ended(placed, reason)
+        group.ended(placed, reason, end.innocent)
         self._finished(placed, reason or "no longer needed")
         if not placed.released:
             self.listener.said(f"job {placed.id} ({placed.name}) ended: {end.reason}")
@@ -220,14 +230,18 @@ class BatchCluster(SpecCluster):  # type: ignore[misc]
             job.forget()
 
     def _give_up_hopeless(self) -> None:
-        """Give up groups whose jobs come to nothing; without any group left, the campaign."""
-        reasons = {group.name: group.hopeless() for group in self.groups.values()}
-        for name, reason in reasons.items():
-            if reason and not self.groups[name].closed:
-                self.groups[name].closed = True
-                self.listener.said(f"worker group '{name}' is given up: {reason}")
-        if all(reasons.values()) and not any(group.running() for group in self.groups.values()) and not self.failure:
-            listed = "\n".join(f"worker group '{name}': {reason}" for name, reason in reasons.items())
+        """Give up groups without a worker whose jobs come to nothing; without any group left, the campaign."""
+        for group in self.groups.values():
+            if group.given_up is None and not group.running() and (reason := group.hopeless()):
+                group.given_up = reason
+                self.listener.said(f"worker group '{group.name}' is given up: {reason}")
+        groups = self.groups.values()
+        if (
+            all(group.given_up for group in groups)
+            and not any(group.running() for group in groups)
+            and not self.failure
+        ):
+            listed = "\n".join(f"worker group '{group.name}': {group.given_up}" for group in groups)
             self.failure = ClusterError(f"no worker can be had; finished blocks are safe\n{listed}")
 
     def _of(self, kind: System) -> Sequence[Group]:
@@ -235,9 +249,9 @@ class BatchCluster(SpecCluster):  # type: ignore[misc]
 
     # Jobs follow the work
 
-    async def _follow(self, left: int) -> None:
-        loads = [group.load() for group in self.groups.values() if not group.closed]
-        wanted = jobs_wanted(loads, left)
+    async def _follow(self, blocks: int, tasks: int) -> None:
+        loads = [group.load() for group in self.groups.values() if group.hopeless() is None]
+        wanted = jobs_wanted(loads, blocks, tasks)
         surplus: list[str] = []
         for load in loads:
             group = self.groups[load.name]
@@ -249,7 +263,7 @@ class BatchCluster(SpecCluster):  # type: ignore[misc]
                     self._specify(group)
         if surplus:
             await self._cancel(surplus, "no longer needed")
-        await self._release(left)
+        await self._release(tasks)
         if set(self.worker_spec) - set(self.workers):
             await self._submit()
 
@@ -257,7 +271,12 @@ class BatchCluster(SpecCluster):  # type: ignore[misc]
         name = f"{group.name}-{next(self._numbers)}"
         group.add(name)
         pace, avoided = group.seconds_per_signal, sorted(group.avoided)
-        self.worker_spec[name] = job_spec(group.system, group.settings, name, self.sheet, pace, avoided)
+
+        def accepted(job: str) -> None:
+            self._reaper.submitted(group.system, job)
+            self.listener.submitted(group.name, name, group.system, job)
+
+        self.worker_spec[name] = job_spec(group.system, group.settings, name, self.sheet, pace, avoided, accepted)
 
     async def _submit(self) -> None:
         """Submit what is specified.  A first job that is refused ends the campaign, a later one is tried again."""
@@ -268,8 +287,6 @@ class BatchCluster(SpecCluster):  # type: ignore[misc]
             group, job = self.groups[group_of(name)], self.workers[name]
             if job.job_id is not None:
                 group.submitted(name, job.job_id)
-                self._reaper.submitted(group.system, job.job_id)
-                self.listener.submitted(group.name, name, group.system, job.job_id)
                 continue
             self._forget(name)
             group.jobs.pop(name, None)
@@ -284,12 +301,12 @@ class BatchCluster(SpecCluster):  # type: ignore[misc]
                     f"the batch system takes no job now, next try in {self.settings.poll:.0f} s: {job.refusal}"
                 )
 
-    async def _release(self, left: int) -> None:
-        """Retire workers that no block will come for."""
+    async def _release(self, tasks: int) -> None:
+        """Retire workers that no task will come for."""
         states = [state for state in self.scheduler.workers.values() if self._roster.placed(state.name)]
         idle = [state for state in states if not state.processing]
         treated = sum(min(len(state.processing), state.nthreads) for state in states)
-        number = to_release(len(states), len(idle), max(0, left - treated))
+        number = to_release(len(states), len(idle), max(0, tasks - treated))
         slowest = sorted(idle, key=lambda state: self.groups[group_of(str(state.name))].pace or 0.0)
         names = [str(state.name) for state in slowest[:number]]
         if names:

@@ -14,7 +14,7 @@ DEATHS = "psdbatch-worker-death"
 """A nanny's: ``{"worker", "pid", "reason"}``."""
 
 REFUSED = "psdbatch-worker-refused"
-"""A worker's that was not admitted: ``{"name", "node", "reason"}``."""
+"""A worker's that was not admitted: ``{"name", "node", "reason", "avoid"}``; the last says whether its node is at fault."""
 
 ADMITTED = "psdbatch-worker-admitted"
 """A worker's that was: ``{"name", "node", ...}``, with what it found out about itself."""

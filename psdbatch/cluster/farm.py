@@ -58,8 +58,8 @@ class Farm:
         workers: dict[str, dict[str, Any]] = found["workers"]
         return workers
 
-    def pulse(self, blocks_left: int) -> None:
-        """Tell how many blocks have no commit yet; jobs follow that number.
+    def pulse(self, blocks_left: int, tasks_left: int | None = None) -> None:
+        """Tell how many blocks have no commit yet, and how many tasks they make up if not as many; jobs follow these numbers.
 
         Raises
         ------
@@ -67,7 +67,7 @@ class Farm:
             No worker can be had.
         """
         if self._cluster is not None:
-            self._cluster.pulse(blocks_left)
+            self._cluster.pulse(blocks_left, tasks_left)
 
     def measured(self, group: str, seconds: float, signals: int) -> None:
         """A worker of ``group`` took ``seconds`` for a block of ``signals``."""

@@ -15,6 +15,9 @@ from psdbatch.config.cluster import System, WorkerGroup
 PATIENCE = 3
 """Jobs in a row that end without a worker being admitted, after which the group is given up."""
 
+SICK = 2
+"""Jobs that end on a node before a worker is ready, after which it is left out, if other nodes of the group work."""
+
 ROUNDS = 3
 """Times its limit of jobs that a group may lose without one finished block in between, before it is given up."""
 
@@ -132,10 +135,10 @@ class Group:
         Those submitted and not ended, by the worker's name.
     accepted
         Whether the batch system has ever taken a job of it.
-    closed
-        Whether it was given up.
+    given_up
+        Why it gets no further job; None while there is hope, or a worker.
     avoided
-        Nodes whose workers were refused; no further job goes there.
+        Nodes whose workers were refused, or where jobs come to nothing while they do elsewhere; no further job goes there.
     """
 
     def __init__(self, settings: WorkerGroup, system: System) -> None:
@@ -143,8 +146,11 @@ class Group:
         self.name = settings.name
         self.system = system
         self.jobs: dict[str, Placed] = {}
-        self.accepted = self.closed = False
+        self.accepted = False
+        self.given_up: str | None = None
         self.avoided: set[str] = set()
+        self._proven: set[str] = set()
+        self._fruitless_on: Counter[str] = Counter()
         self.use = Use()
         self.pace: float | None = None
         self.seconds_per_signal: float | None = None
@@ -168,24 +174,36 @@ class Group:
         if not placed.addresses:
             self._start = time.time() - placed.asked
         placed.arrived(address)
-        self._fruitless, self._no_node = 0, False
+        self._proven.add(placed.node)
+        self._fruitless, self._no_node, self.given_up = 0, False, None
 
     def gone(self, placed: Placed) -> None:
         """Its worker has gone; the job may go on."""
+        self._proven.add(placed.node)
         there, lost = placed.gone()
         self.use.seconds += there
         self.use.lost += lost
 
-    def ended(self, placed: Placed, reason: str) -> None:
-        """It has left the queue, in whatever way."""
+    def ended(self, placed: Placed, reason: str, innocent: bool = False) -> None:
+        """It has left the queue, in whatever way; ``innocent``: somebody else's."""
         if placed.address is not None:
             self.gone(placed)
         self.jobs.pop(placed.name, None)
         if placed.released:
             return
         self._barren += 1
-        self._fruitless += 0 if placed.addresses else 1
+        if not placed.addresses and not innocent:
+            self._came_to_nothing(placed.node)
         self._last = placed.refusal or f"job {placed.id}: {reason}; its log is {placed.name}-{placed.id}.log"
+
+    def _came_to_nothing(self, node: str) -> None:
+        """A job ended before its worker was ready: perhaps for its node, if others are known to work."""
+        self._fruitless += 1
+        self._fruitless_on[node] += 1
+        working = self._proven | {placed.node for placed in self.jobs.values() if placed.addresses}
+        if node and working - {""} and node not in working and self._fruitless_on[node] >= SICK:
+            self.avoided.add(node)
+            self._fruitless = 0
 
     def used(self) -> dict[str, Any]:
         """What the group has used until now, as JSON; the time of workers that are still there counts too."""
@@ -198,10 +216,21 @@ class Group:
             self.gone(placed)
         self.jobs.pop(placed.name, None)
 
-    def refused(self, placed: Placed, node: str, reason: str) -> None:
-        """Its worker was not admitted."""
+    def refused(self, placed: Placed, node: str, reason: str, avoid: bool) -> None:
+        """Its worker was not admitted; ``avoid``: no other one would be on that node."""
         placed.refusal = reason
-        self.avoided.add(node)
+        if avoid:
+            self.avoided.add(placed.node or node)
+
+    def impossible(self, reason: str) -> None:
+        """A job of it can never start, though others did."""
+        self._fruitless += 1
+        self._last = reason
+
+    @property
+    def proven(self) -> bool:
+        """Whether a worker of it has ever been admitted."""
+        return bool(self._proven)
 
     def measured(self, seconds: float, signals: int) -> None:
         """A worker took ``seconds`` for a block of ``signals``."""
@@ -251,7 +280,7 @@ class Group:
         parts = [f"{running} running"]
         parts += [f"{starting} starting"] if starting else []
         parts += [f"{pending} pending" + (f" ({', '.join(reasons)})" if reasons else "")] if pending else []
-        return f"{self.name} {', '.join(parts)}" + (" (given up)" if self.closed else "")
+        return f"{self.name} {', '.join(parts)}" + (" (given up)" if self.given_up else "")
 
     def turned_away(self) -> None:
         """The batch system takes no job now; where nodes are avoided and no job is left, perhaps no node is left either."""

@@ -26,7 +26,7 @@ from psdbatch.cluster.nanny import ReportingNanny
 from psdbatch.cluster.security import read_security
 from psdbatch.cluster.settings import SETTINGS
 from psdbatch.cluster.walltime import Shift, facts, this_shift
-from psdbatch.errors import PsdbatchError
+from psdbatch.errors import ClusterError, PsdbatchError, WorkerRefused
 
 logger = logging.getLogger("psdbatch.worker")
 
@@ -53,7 +53,6 @@ class JobWorker(Worker):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         self.home = Path(home)
         self._shift: Shift = this_shift()
-        self._shift.on_leave(lambda: self.loop.add_callback(self._leave))
         self.metrics["psdbatch"] = lambda _: facts(self._shift)
         self.handlers["job_ends"] = self._job_ends
 
@@ -84,9 +83,14 @@ class JobWorker(Worker):  # type: ignore[misc]
         except PsdbatchError as error:
             logger.error("refused: %s", error)
             await self.rpc.start()  # which the start that is not to come would do
-            await self.scheduler.log_event(topic=REFUSED, msg={**said, "reason": str(error)})
+            await self.scheduler.log_event(
+                topic=REFUSED, msg={**said, "reason": str(error), "avoid": isinstance(error, WorkerRefused)}
+            )
             raise
+        if self._shift.leaving:
+            raise ClusterError("its job is about to end, before it has begun")
         await super().start_unsafe()
+        self._shift.on_leave(lambda: self.loop.add_callback(self._leave))
         self.log_event(ADMITTED, {**found, **said})
         asyncio.ensure_future(self._watch_clock())  # noqa: RUF006 - lives as long as the process
         return self

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -61,17 +61,27 @@ class _GroupJob(Job):  # type: ignore[misc]
 
     system: System
 
+    def __init__(self, *args: Any, accepted: Callable[[str], object], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._accepted = accepted
+
     async def start(self) -> None:
         try:
             await super().start()
-        except BatchSystemError as error:
+        except (BatchSystemError, OSError) as error:
             self.busy = isinstance(error, BatchSystemBusyError)
             self.refusal = str(error).partition(": ")[2] or str(error)  # without the script's name, which is gone
             self.status = Status.failed  # else the cluster takes it for one that is still to come
-            raise
+            raise BatchSystemError(str(error)) from error
 
     async def _submit_job(self, script_filename: str) -> str:
-        return await asyncio.to_thread(batch_system(self.system).submit, Path(script_filename))
+        return await asyncio.to_thread(self._submit, Path(script_filename))
+
+    def _submit(self, script: Path) -> str:
+        """Told in this thread: whatever becomes of the cluster meanwhile, an accepted job is not forgotten."""
+        job = batch_system(self.system).submit(script)
+        self._accepted(job)
+        return job
 
     async def close(self) -> None:
         await super().close()
@@ -101,6 +111,7 @@ def job_spec(
     sheet: JobSheet,
     pace: float | None = None,
     avoided: Sequence[str] = (),
+    accepted: Callable[[str], object] = lambda job: None,
 ) -> dict[str, Any]:
     """Entry of a :class:`distributed.SpecCluster` for one job of a group.
 
@@ -112,6 +123,8 @@ def job_spec(
         Seconds per signal measured on the group's other workers.
     avoided
         Nodes that the job must not go to.
+    accepted
+        Called with the job's number as soon as there is one, from any thread.
     """
     options: dict[str, Any] = {
         "name": name,
@@ -131,6 +144,7 @@ def job_spec(
         "local_directory": f'"{group.scratch}"',
         "death_timeout": None,
         "interface": None,
+        "accepted": accepted,
     }
     options["account" if system == "slurm" else "project"] = group.account
     return {"cls": CLASSES[system], "options": options}

@@ -10,6 +10,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterable
 from contextlib import suppress
@@ -35,6 +36,7 @@ class Reaper:
     def __init__(self, worker_timeout: float) -> None:
         self._timeout = worker_timeout
         self._process: subprocess.Popen[str] | None = None
+        self._lock = threading.Lock()  # jobs are submitted in threads
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(
@@ -63,8 +65,9 @@ class Reaper:
         assert self._process is not None
         assert self._process.stdin is not None
         try:
-            self._process.stdin.write(line + "\n")
-            self._process.stdin.flush()
+            with self._lock:
+                self._process.stdin.write(line + "\n")
+                self._process.stdin.flush()
         except OSError:  # it is gone: the coordinator goes on without
             pass
 

@@ -79,7 +79,7 @@ class Roster:
     def _refused(self, said: dict[str, Any]) -> None:
         """A worker was not admitted; its job ends by itself."""
         if placed := self.placed(said["name"]):
-            self._groups[placed.group].refused(placed, said["node"], said["reason"])
+            self._groups[placed.group].refused(placed, said["node"], said["reason"], said["avoid"])
             self._listener.said(f"worker {placed.name} on {said['node']} is refused: {said['reason']}")
             self._lost()
 

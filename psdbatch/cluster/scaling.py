@@ -25,7 +25,7 @@ class GroupLoad:
     pace
         Blocks per second of one worker; None: not measured yet.
     start
-        Seconds from a job's start to its first block; None: not measured yet.
+        Seconds from a job's submission to its worker's arrival; None: not measured yet.
     """
 
     name: str
@@ -37,10 +37,10 @@ class GroupLoad:
     start: float | None = None
 
 
-def jobs_wanted(groups: Sequence[GroupLoad], blocks_left: int) -> dict[str, int]:
+def jobs_wanted(groups: Sequence[GroupLoad], blocks_left: int, tasks_left: int | None = None) -> dict[str, int]:
     """Jobs that each group should have, running and pending together.
 
-    Workers at work stay (who is idle is seen elsewhere).  A job is asked for as long as blocks remain that the running
+    Workers at work stay (who is idle is seen elsewhere).  A job is asked for as long as tasks remain that the running
     workers do not treat at once, by every group on its own: nobody knows which queue moves first, and what turns out to
     be too much is cancelled while it is pending.  Nothing is asked for that would start only when all is done.
 
@@ -50,13 +50,17 @@ def jobs_wanted(groups: Sequence[GroupLoad], blocks_left: int) -> dict[str, int]
         All worker groups.
     blocks_left
         Blocks without a commit, those being treated included.
+    tasks_left
+        Tasks that they make up, if not each one its own: a chain of blocks is one, which one worker thread treats.
 
     Returns
     -------
     dict
         Jobs by group, at most the group's limit.
     """
-    waiting = blocks_left - sum(group.running * group.blocks for group in groups)
+    waiting = (blocks_left if tasks_left is None else tasks_left) - sum(
+        group.running * group.blocks for group in groups
+    )
     end = _seconds_left(groups, blocks_left)
     wanted = {}
     for group in groups:

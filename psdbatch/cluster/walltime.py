@@ -60,8 +60,12 @@ class Shift:
         self._stopped = threading.Event()
 
     def on_leave(self, call: Callable[[], object]) -> None:
-        """Have ``call`` called, from any thread, when the time is over; it ends in :meth:`stopped`."""
-        self._on_leave = call
+        """Have ``call`` called, from any thread, when the time is over; it ends in :meth:`stopped`.  At once, if it is over."""
+        with self._lock:
+            self._on_leave = call
+            late = self.leaving
+        if late:
+            call()
 
     def stopped(self) -> None:
         """The coordinator's scheduler has been told to send no more blocks."""
@@ -111,9 +115,10 @@ class Shift:
     def leave(self) -> None:
         """Take no more blocks; whoever asked with :meth:`on_leave` is told, once."""
         with self._lock:
-            first, self.leaving = not self.leaving, True
-        if first and self._on_leave is not None:
-            self._on_leave()
+            call = None if self.leaving else self._on_leave
+            self.leaving = True
+        if call is not None:
+            call()
 
     def over(self) -> bool:
         """Whether not even a block like the ones before would fit."""

@@ -104,8 +104,8 @@ class _Work:
 
     Attributes
     ----------
-    left
-        Blocks to do.
+    left, tasks
+        Blocks to do, and the tasks that they make up: a chain of blocks is one.
     blocks, earlier
         Blocks asked for, and those of them that are committed.
     signals, done
@@ -115,7 +115,8 @@ class _Work:
     def __init__(self, plan: Plan, committed: set[BlockName], sample: Sample | None) -> None:
         self.plan, self.committed = plan, committed
         self.wanted = None if sample is None else sample.blocks
-        self.left = sum(len(chain) for _, chain in self.chains())
+        lengths = [len(chain) for _, chain in self.chains()]
+        self.left, self.tasks = sum(lengths), len(lengths)
         self.signals = plan.signals if sample is None else plan.count_signals(sample.blocks)
         self.blocks = plan.count_blocks() if sample is None else len(sample.blocks)
         self.earlier = committed if sample is None else sample.blocks & committed
@@ -152,7 +153,8 @@ def _process(campaign: Campaign, work: _Work, journal: Journal, progress: Progre
             watcher=witness,
             quarantine=lambda task, failures: give_up(directory, plan, task, failures, witness),
             death_of=farm.deaths.of,
-            pulse=lambda: _pulse(farm, witness, reference, notice),
+            committed=lambda task, block: directory.record(block.name).exists(),
+            pulse=lambda: _pulse(farm, witness, work.tasks - dispatcher.ended, reference, notice),
             leaving=notice.given,
         )
         try:
@@ -165,12 +167,15 @@ def _process(campaign: Campaign, work: _Work, journal: Journal, progress: Progre
         journal.write("left over", blocks=[str(block.name) for task in left_over for block in task.blocks][:1000])
 
 
-def _pulse(farm: Farm, witness: Witness, reference: ReferenceWork | None, notice: Notice) -> None:
+def _pulse(farm: Farm, witness: Witness, tasks: int, reference: ReferenceWork | None, notice: Notice) -> None:
     if notice.over():
         raise TimeIsOverError(f"blocks in flight did not end in time; {_TIME_IS_OVER}")
     if reference is not None:
         reference.check()
-    farm.pulse(witness.left)
+    if notice.given():
+        farm.pulse(0, 0)  # no job is asked for that would find nothing to begin
+    else:
+        farm.pulse(witness.left, tasks)
 
 
 def campaign_sheet(campaign: Campaign) -> JobSheet:

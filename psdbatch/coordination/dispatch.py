@@ -15,7 +15,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from dask._expr import LLGExpr
@@ -23,6 +23,7 @@ from dask.task_spec import Task
 from distributed import Client, Future
 
 from psdbatch.campaign.commit import CommitRecord
+from psdbatch.campaign.plan import Block
 from psdbatch.cluster.deaths import Death
 from psdbatch.coordination.failures import Troubles, Verdict
 from psdbatch.processing.process import BlockTask, process_blocks
@@ -88,6 +89,8 @@ class Dispatcher:
         Is told about everything.
     quarantine
         Called with a task and its failures to give up the block that failed; returns the task's blocks behind it.
+    committed
+        Whether a block of a task has its commit record.
     work
         What a worker does with a task.
     death_of
@@ -95,7 +98,9 @@ class Dispatcher:
     pulse
         Called at least once a second while there is work; may raise to end it.
     leaving
-        Whether nothing new may be begun; the run ends with what is in flight.
+        Whether nothing new may be begun; the run ends with what workers treat at that moment.
+
+    ``ended`` counts tasks that have come to an end.
     """
 
     client: Client
@@ -104,6 +109,7 @@ class Dispatcher:
     backoff: float
     watcher: Watcher
     quarantine: Callable[[BlockTask, list[str]], BlockTask | None]
+    committed: Callable[[BlockTask, Block], bool] = lambda task, block: False
     work: Callable[[BlockTask], list[CommitRecord]] = process_blocks
     death_of: Callable[[str], Death | None] = lambda worker: None
     pulse: Callable[[], object] = lambda: None
@@ -119,6 +125,8 @@ class Dispatcher:
         self._told: dict[Key, list[CommitRecord]] = {}
         self._group = f"process-{uuid.uuid4().hex[:8]}"
         self._window = (0, 0.0)
+        self._withdrawn = False
+        self.ended = 0
 
     def run(self, tasks: Iterator[BlockTask]) -> list[BlockTask]:
         """Process ``tasks``; return those left over after all attempts.
@@ -147,6 +155,9 @@ class Dispatcher:
     def _refill(self, tasks: Iterator[BlockTask]) -> bool:
         """Fill the window; whether anything is left to wait for."""
         if self.leaving():
+            if not self._withdrawn:
+                self._withdrawn = True
+                self._withdraw()
             return bool(self._running)
         while room := self._room():
             ready = list(itertools.islice(self._ready(tasks), min(room, SUBMITTED_TOGETHER)))
@@ -205,7 +216,7 @@ class Dispatcher:
 
     def _key(self, waiting: _Waiting) -> Key:
         # The scheduler forgets no key that somebody still asks for, so attempts and passes need keys of their own.
-        return self._group, task_name(waiting.task, len(waiting.troubles.failures) + waiting.troubles.moves)
+        return self._group, task_name(waiting.task, waiting.troubles.tries)
 
     def _next_done(self) -> list[Future]:
         """All tasks that have come to an end; waits a moment for the first one."""
@@ -236,6 +247,8 @@ class Dispatcher:
 
     def _settle(self, future: Future, records: list[CommitRecord] | None) -> list[BlockTask]:
         """Take note of a finished task; returned if it is left over."""
+        if future.key not in self._running:  # withdrawn
+            return []
         _, task, troubles = self._running.pop(future.key)
         error: BaseException | None = None
         try:
@@ -244,6 +257,7 @@ class Dispatcher:
             if records is not None:
                 for record in records:
                     self.watcher.committed(record)
+                self.ended += 1
                 return []
         except Exception as failure:  # the task's, or the worker died before it could be asked
             error = failure
@@ -273,20 +287,41 @@ class Dispatcher:
         self, task: BlockTask, troubles: Troubles, error: BaseException, worker: str | None, death: Death | None
     ) -> list[BlockTask]:
         """Do what a failure asks for; the task, if it is left over."""
+        task = self._without_committed(task, troubles)
         verdict = troubles.judge(error, self.attempts, death)
         self.watcher.failed(task, worker, troubles.last, verdict)
         if verdict is Verdict.STOP:
             raise error
         if verdict is Verdict.QUARANTINE:
             rest = self.quarantine(task, troubles.failures)
-            if rest is not None:
+            if rest is None:
+                self.ended += 1
+            else:
                 heapq.heappush(self._paused, _Waiting(0.0, next(self._counter), rest, Troubles()))
         elif verdict is Verdict.RETRY_ALONE or (verdict is Verdict.AGAIN and troubles.deaths):
             self._alone.append(_Waiting(0.0, next(self._counter), task, troubles))
         elif verdict in (Verdict.RETRY, Verdict.AGAIN):
             pause = self.backoff * 2 ** (len(troubles.failures) - 1) if verdict is Verdict.RETRY else _MOVE
             heapq.heappush(self._paused, _Waiting(time.monotonic() + pause, next(self._counter), task, troubles))
-        return [task] if verdict is Verdict.LEAVE else []
+        elif verdict is Verdict.LEAVE:
+            self.ended += 1
+            return [task]
+        return []
+
+    def _without_committed(self, task: BlockTask, troubles: Troubles) -> BlockTask:
+        """The rest of a chain; blocks that were committed since the last trouble show that it was not the next one's."""
+        done = next((k for k, block in enumerate(task.blocks) if not self.committed(task, block)), len(task.blocks))
+        if not 0 < done < len(task.blocks):
+            return task
+        troubles.forget()
+        return replace(task, blocks=task.blocks[done:], identities=task.identities[done:])
+
+    def _withdraw(self) -> None:
+        """Take back what waits at the scheduler: it would be begun when a thread becomes free."""
+        begun = {key for keys in self.client.processing().values() for key in keys}
+        for key in [key for key in self._running if key not in begun]:
+            future, _, _ = self._running.pop(key)
+            future.cancel()
 
 
 def task_name(task: BlockTask, attempt: int) -> str:

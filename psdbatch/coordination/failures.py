@@ -67,13 +67,20 @@ class Troubles:
     """What has happened to one task so far.
 
     ``deaths`` counts the workers that died with the task on them: perhaps its doing, perhaps another one's.  ``moves``
-    counts those that it lost through no fault of its own, ``last`` is the reason of the newest trouble.
+    counts those that it lost through no fault of its own, ``last`` is the reason of the newest trouble, ``tries`` all
+    that there ever were.
     """
 
     failures: list[str] = field(default_factory=list)
     deaths: int = 0
     moves: int = 0
     last: str = ""
+    tries: int = 0
+
+    def forget(self) -> None:
+        """What was is no trouble of the block that comes next."""
+        self.failures.clear()
+        self.deaths = self.moves = 0
 
     def judge(self, error: BaseException, attempts: int, death: Death | None = None) -> Verdict:
         """Note the failure and decide; ``attempts`` are allowed, ``death`` tells how the worker died if it did.
@@ -84,6 +91,7 @@ class Troubles:
         kind = FailureClass.INNOCENT if death is not None and death.innocent else classify(error)
         reason = describe(error) if death is None else f"the worker died: {death.reason}"
         self.last = reason
+        self.tries += 1
         if kind is FailureClass.INNOCENT:
             self.moves += 1
             return Verdict.AGAIN if self.moves < INNOCENT_LIMIT else Verdict.LEAVE

@@ -104,10 +104,11 @@ def measure_batches(
     """
     paces: dict[int, float] = {}
     room = math.inf if share is None else share.room()
+    base = process_memory.resident()
     taken: float = 0
     slower, size = 0, FIRST
     while size <= LARGEST and slower < PATIENCE and 2 * taken <= room:
-        taken = _measure(paces, settings, size, make, seconds)
+        taken = _measure(paces, settings, size, make, seconds) - base
         if taken > room:
             paces.pop(size, None)
         if size not in paces:
@@ -115,7 +116,7 @@ def measure_batches(
         slower = 0 if paces[size] >= max(paces.values()) else slower + 1
         size *= 2
     for size in _downwards(FIRST // 2):
-        taken = _measure(paces, settings, size, make, seconds)
+        taken = _measure(paces, settings, size, make, seconds) - base
         if taken > room and size > SMALLEST:
             paces.pop(size, None)
         elif size in paces and (size <= SMALLEST or paces[size] < GOOD_ENOUGH * max(paces.values())):
@@ -132,16 +133,18 @@ def _downwards(size: int) -> Iterator[int]:
 
 
 def _measure(paces: dict[int, float], settings: EngineSettings, size: int, make: Make | None, seconds: float) -> float:
-    """Add the pace of one size; the memory that it took (bytes), infinite if the device has no room for it."""
+    """Add the pace of one size; the most memory that the process had (bytes), infinite if the device has no room for it.
+
+    Making the engine counts too, and what earlier sizes have left behind: freed memory stays with a worker's process.
+    """
     from psdbatch.models.engine import Engine, aligned
 
+    process_memory.forget_peak()
     raw = aligned(size, settings.samples, settings.sample_dtype)
     raw[:] = _noise(settings, size)
     best, end = 0.0, 0.0
     try:
         engine = (make or Engine)(settings, size)
-        process_memory.forget_peak()
-        before = process_memory.resident()
         while not best or time.perf_counter() < end:
             started = time.perf_counter()
             end = end or started + seconds
@@ -150,13 +153,13 @@ def _measure(paces: dict[int, float], settings: EngineSettings, size: int, make:
     except OutOfMemoryError:
         return math.inf
     paces[size] = best
-    return max(0, process_memory.peak() - before)
+    return process_memory.peak()
 
 
 def _noise(settings: EngineSettings, size: int) -> NDArray[Any]:
     """Integers over the ADC range; what they say does not matter for the time."""
     high = 2 ** min(settings.signals.adc_bits, 14) - 1
-    return np.random.default_rng(0).integers(0, high, (size, settings.samples))
+    return np.random.default_rng(0).integers(0, high, (size, settings.samples), np.uint16)
 
 
 def _question(settings: EngineSettings, device: str, share: Share | None) -> str:

@@ -302,6 +302,41 @@ def test_under_suspicion_a_block_stays_alone_when_it_loses_its_worker(client: Cl
     assert [waiting.task for waiting in made._paused] == [other]
 
 
+def each_block_fails_once(task: BlockTask) -> list[CommitRecord]:
+    def check(task: BlockTask, number: int) -> None:
+        mark = Path(task.campaign) / f"failed-{task.blocks[number].name.number}"
+        if not mark.exists():
+            mark.touch()
+            raise ReadError("the network is away")
+
+    return commit(task, check)
+
+
+def test_a_chain_that_goes_on_is_not_blamed_for_its_earlier_blocks(client: Client, tmp_path: Path) -> None:
+    campaign = small_campaign(tmp_path / "campaign", {"run_1": (16 * 8,)})
+    made = dispatcher(client, campaign, each_block_fails_once)
+    made.committed = lambda task, block: campaign.directory.record(block.name).exists()
+    assert made.run(chain(campaign)) == []
+    assert len(committed(campaign)) == 8 > made.attempts
+    assert made.ended == 1
+
+
+def takes_a_while(task: BlockTask) -> list[CommitRecord]:
+    note(CampaignDirectory(Path(task.campaign)), f"begun {task.blocks[0].name.number}")
+    time.sleep(1)
+    return commit(task, lambda *_: None)
+
+
+def test_after_a_notice_no_task_is_begun_and_what_runs_is_ended(client: Client, tmp_path: Path) -> None:
+    campaign = small_campaign(tmp_path / "campaign", {"run_1": (160,)})
+    begun = campaign.directory.path / "notes"
+    made = dispatcher(client, campaign, takes_a_while)
+    made.leaving = lambda: begun.exists() and len(begun.read_text().splitlines()) == 2
+    assert made.run(single(campaign)) == []
+    time.sleep(1.5)  # what waited at the scheduler would have been begun by now
+    assert len(notes(campaign, "begun")) == len(committed(campaign)) == 2
+
+
 def test_a_slow_worker_holds_no_other_task_up(two_workers: Client, tmp_path: Path) -> None:
     campaign = small_campaign(tmp_path / "campaign", {"run_1": (160,)})
     assert dispatcher(two_workers, campaign, first_is_slow).run(single(campaign)) == []

@@ -53,10 +53,51 @@ def test_a_refused_worker_s_reason_is_told_and_its_node_avoided() -> None:
     group = group_of_jobs()
     for number in range(PATIENCE):
         placed = submitted(group, number)
-        group.refused(placed, f"node{number}", "no GPU is seen")
+        group.refused(placed, f"node{number}", "no GPU is seen", avoid=True)
         group.ended(placed, "it ended with exit code 77")
     assert str(group.hopeless()).endswith("the last one: no GPU is seen")
     assert group.avoided == {"node0", "node1", "node2"}
+
+
+def test_a_worker_that_cannot_be_examined_says_nothing_about_its_node() -> None:
+    group = group_of_jobs()
+    group.refused(submitted(group, 1), "node1", "there is no reference yet", avoid=False)
+    assert group.avoided == set()
+
+
+def test_a_node_where_jobs_come_to_nothing_is_left_out_if_others_work() -> None:
+    group = group_of_jobs()
+    healthy = submitted(group, 1)
+    healthy.node = "node1"
+    group.arrived(healthy, "tcp://node1:1")
+    for number in (2, 3, 4, 5):
+        placed = submitted(group, number)
+        placed.node = "node7" if number < 4 else "node8"
+        group.ended(placed, "it ended with exit code 1")
+        assert group.avoided == (set() if number < 3 else {"node7"} if number < 5 else {"node7", "node8"})
+    assert group.hopeless() is None
+    placed = submitted(group, 6)
+    placed.node = "node1"  # which has proven that it works
+    group.ended(placed, "it ended with exit code 1")
+    assert group.avoided == {"node7", "node8"}
+
+
+def test_jobs_that_others_ended_do_not_speak_against_a_group() -> None:
+    group = group_of_jobs()
+    for number in range(PATIENCE + 1):
+        group.ended(submitted(group, number), "it was preempted", innocent=True)
+    assert group.hopeless() is None
+
+
+def test_a_group_that_was_given_up_is_taken_back_by_a_worker() -> None:
+    group = group_of_jobs()
+    late = submitted(group, 50)
+    fruitless(group, PATIENCE)
+    group.given_up = group.hopeless()
+    assert group.given_up
+    group.arrived(late, "tcp://node:50")
+    assert group.given_up is None
+    assert group.hopeless() is None
 
 
 @pytest.mark.parametrize("jobs", [1, 4])
@@ -91,7 +132,7 @@ def test_a_full_queue_is_no_reason_to_give_up_unless_nodes_are_avoided() -> None
         group.turned_away()
     assert group.hopeless() is None
     placed = submitted(group, 1)
-    group.refused(placed, "node1", "its answers differ")
+    group.refused(placed, "node1", "its answers differ", avoid=True)
     group.ended(placed, "it ended with exit code 77")
     for _ in range(PATIENCE - 2):
         group.turned_away()
@@ -104,7 +145,7 @@ def test_a_full_queue_is_no_reason_to_give_up_while_a_job_is_left() -> None:
     group = group_of_jobs()
     at_work(group, 1)
     placed = submitted(group, 2)
-    group.refused(placed, "node1", "its answers differ")
+    group.refused(placed, "node1", "its answers differ", avoid=True)
     group.ended(placed, "it ended with exit code 77")
     for _ in range(20):
         group.turned_away()
@@ -186,7 +227,7 @@ def test_the_line_about_a_group_says_why_jobs_wait() -> None:
     at_work(group, 7)
     submitted(group, 8).state = JobState.RUNNING  # the job runs, its worker is not ready
     assert group.describe() == "v100 1 running, 1 starting, 3 pending (Resources, Priority)"
-    group.closed = True
+    group.given_up = "no worker came"
     assert group.describe().endswith("(given up)")
 
 

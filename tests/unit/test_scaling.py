@@ -48,3 +48,7 @@ def test_released_are_the_idle_that_no_block_waits_for() -> None:
         0,
         5,
     ]
+
+
+def test_a_chain_of_blocks_keeps_one_thread_busy_however_long_it_is() -> None:
+    assert sum(jobs_wanted([GroupLoad("v100", limit=72, blocks=4)], 1000, tasks_left=10).values()) == 3

@@ -7,11 +7,15 @@ import shlex
 from pathlib import Path
 
 import pytest
+from distributed import Scheduler
 
-from psdbatch.cluster.job_worker import _parser, node_name
+from psdbatch.cluster import job_worker
+from psdbatch.cluster.job_worker import JobWorker, _parser, node_name
 from psdbatch.cluster.jobs import JobSheet, job_spec
 from psdbatch.cluster.names import NAME
+from psdbatch.cluster.walltime import Shift, this_shift
 from psdbatch.config.cluster import System, WorkerGroup
+from psdbatch.errors import ClusterError
 
 SHEET = JobSheet(
     "psdbatch.processing.worker",
@@ -55,6 +59,41 @@ def test_the_last_line_of_a_job_script_is_understood(system: System) -> None:
 )
 def test_a_log_may_lie_below_a_name_with_a_space(system: System, option: str) -> None:
     assert option in script(system)
+
+
+class ToldWhileExamined(JobWorker):
+    """The batch system wants its job back before it has begun."""
+
+    def examine(self) -> dict[str, object]:
+        this_shift().leave()
+        return {}
+
+
+def test_a_worker_told_to_end_while_it_is_examined_never_registers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shift = Shift()
+    monkeypatch.setattr(job_worker, "this_shift", lambda: shift)
+    monkeypatch.setitem(globals(), "this_shift", lambda: shift)
+
+    async def started() -> int:
+        async with Scheduler(dashboard_address="127.0.0.1:0", host="127.0.0.1") as scheduler:
+            worker = ToldWhileExamined(scheduler.address, home=str(tmp_path), nthreads=1)
+            with pytest.raises(RuntimeError) as failure:
+                await worker
+            cause = failure.value.__cause__ or failure.value
+            assert isinstance(cause, ClusterError)
+            return len(scheduler.workers)
+
+    assert asyncio.run(started()) == 0
+
+
+def test_who_asks_late_to_be_told_of_the_end_is_told_at_once() -> None:
+    shift, told = Shift(), []
+    shift.leave()
+    shift.on_leave(lambda: told.append(1))
+    shift.leave()
+    assert told == [1]
 
 
 def test_a_worker_is_named_by_its_job_and_its_node_by_slurm(monkeypatch: pytest.MonkeyPatch) -> None:
