@@ -28,6 +28,11 @@ class CoordinatedDirectory:
         return self.path / "coordinator.sh"
 
     @property
+    def coordinator_config(self) -> Path:
+        """What it was submitted with; the file that the user gave may have changed when the job is queued again."""
+        return self.path / "coordinator.toml"
+
+    @property
     def certificates(self) -> Path:
         """This start's certificate, for the owner alone; there while a coordinator on a batch system runs."""
         return self.path / "certificates"

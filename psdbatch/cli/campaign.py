@@ -106,10 +106,10 @@ def submit(config: Path, sample: float | None, as_json: bool) -> None:
         if sample is not None:
             raise click.UsageError(f"--sample is for campaigns; {config} is a training")
         chosen = read_training_at(config)
-        job, directory = submit_training(chosen, config), chosen.training
+        job, directory = submit_training(chosen), chosen.training
     else:
         settings = _read(config)
-        job, directory = submit_coordinator(settings, config, sample), settings.campaign
+        job, directory = submit_coordinator(settings, sample), settings.campaign
     if as_json:
         print_json({"system": job.system, "job": job.job, what: directory})
     else:

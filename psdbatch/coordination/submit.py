@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import tomli_w
+
 from psdbatch.campaign import files
 from psdbatch.campaign.coordinated import CoordinatedDirectory
 from psdbatch.campaign.directory import CampaignDirectory
@@ -18,6 +20,7 @@ from psdbatch.campaign.prepare import find_files
 from psdbatch.cluster.systems import BatchSystem, batch_system
 from psdbatch.config import CampaignConfig
 from psdbatch.config.cluster import Cluster, System
+from psdbatch.config.training import TrainingConfig
 from psdbatch.coordination.jobs import COORDINATOR_SUBMITTED, CampaignJob, ask_queue, submitted_jobs
 from psdbatch.coordination.lock import current
 from psdbatch.coordination.notice import PATIENCE
@@ -40,25 +43,29 @@ class Errand:
         ``"campaign"`` or ``"training"``.
     directory
         Where it works.
-    cluster
-        Its workers and its own job.
-    command
-        Arguments of ``psdbatch``.
+    config
+        The configuration, whose ``[cluster]`` tells its workers and its own job.
+    command, options
+        Command of ``psdbatch`` that takes the configuration, and further options of it.
     """
 
     what: str
     directory: CoordinatedDirectory
-    cluster: Cluster
-    command: tuple[str, ...]
+    config: CampaignConfig | TrainingConfig
+    command: str
+    options: tuple[str, ...] = ()
+
+    @property
+    def cluster(self) -> Cluster:
+        """Its workers and its own job."""
+        return self.config.cluster
 
 
-def submit(config: CampaignConfig, source: Path, sample: float | None = None) -> CampaignJob:
+def submit(config: CampaignConfig, sample: float | None = None) -> CampaignJob:
     """Check what can be checked quickly, write the coordinator's job script into the campaign, and submit it.
 
     Parameters
     ----------
-    source
-        What ``psdbatch run`` gets: a ``campaign.toml`` or a campaign directory.
     sample
         Fraction of the blocks to process; None: all of them.
 
@@ -68,14 +75,14 @@ def submit(config: CampaignConfig, source: Path, sample: float | None = None) ->
         Something is wrong with the configuration, a coordinator is at work or waits already, or the batch system
         refuses the job.
     """
-    return submit_errand(campaign_errand(config, source, sample), lambda: check(config))
+    return submit_errand(campaign_errand(config, sample), lambda: check(config))
 
 
-def campaign_errand(config: CampaignConfig, source: Path, sample: float | None = None) -> Errand:
+def campaign_errand(config: CampaignConfig, sample: float | None = None) -> Errand:
     """The errand of a campaign's coordinator; arguments as of :func:`submit`."""
     part = () if sample is None else ("--sample", repr(sample))
     directory = CampaignDirectory(Path(config.campaign))
-    return Errand("campaign", directory, config.cluster, ("run", str(source.absolute()), *part))
+    return Errand("campaign", directory, config, "run", part)
 
 
 def submit_errand(errand: Errand, check: Callable[[], object]) -> CampaignJob:
@@ -98,6 +105,8 @@ def submit_errand(errand: Errand, check: Callable[[], object]) -> CampaignJob:
     try:
         for folder in (directory.path, directory.logs):
             files.make_directory(folder)
+        content = tomli_w.dumps(errand.config.model_dump(mode="json", exclude_none=True))
+        files.replace_durably(directory.coordinator_config, content.encode())
         files.replace_durably(directory.coordinator_script, job_script(system, errand).encode())
         directory.coordinator_script.chmod(0o700)
     except OSError as error:
@@ -183,7 +192,8 @@ def job_script(system: BatchSystem, errand: Errand) -> str:
     options = system.options(job, f"psdbatch-{_word(directory.path.name)}", directory.logs / "coordinator-{job}.log")
     options += system.enduring
     notice = min(NOTICE, job.walltime / 3)
-    program = shlex.join([job.python or sys.executable, "-m", "psdbatch", *errand.command])
+    command = [errand.command, str(directory.coordinator_config), *errand.options]
+    program = shlex.join([job.python or sys.executable, "-m", "psdbatch", *command])
     kept = [*KEPT_VARIABLES, *system.site_variables, *sorted(key for key in os.environ if key.startswith("PSDBATCH_"))]
     variables = {key: os.environ[key] for key in kept if key in os.environ} | job.environment
     variables[PATIENCE] = f"{notice * 2 / 3:.0f}"  # the rest is for the workers' end

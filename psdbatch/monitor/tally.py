@@ -67,7 +67,7 @@ class Tally:
     flagged
         int64 ``(channels, 2)``: saturated, and with a second pulse.
     ratio
-        float64 ``(channels, 3)``: number, sum and sum of squares of the charge ratio of signals that have one.
+        float64 ``(channels, 3)``: number, sum and sum of squares of the charge ratio, kept within 0 and 1, of signals that have one.
     residual
         float64 ``(channels, 3)``: the same of the quality model's residual; zeros without such a model.
     residuals

@@ -108,9 +108,10 @@ def count_shapes(
     for i in range(len(row)):
         if not (0 < long[i] < np.inf and np.isfinite(short[i]) and np.isfinite(amplitude[i])):
             continue
-        value = (np.float64(long[i]) - np.float64(short[i])) / np.float64(long[i])
+        value = float((np.float64(long[i]) - np.float64(short[i])) / np.float64(long[i]))
         height = min(max((bits[i] >> _MANTISSA_BITS_LEFT_OUT) - _ONE, 0), amplitudes - 1)
         shape = int(min(max(value * ratios, 0.0), ratios - 1.0))
+        value = min(max(value, 0.0), 1.0)  # a charge near 0 would outweigh a whole channel
         psd[min(int(label[i]), last), height, shape] += 1
         ratio[row[i], 0] += 1.0
         ratio[row[i], 1] += value

@@ -12,6 +12,7 @@ from psdbatch.errors import StorageError
 from psdbatch.monitor.page import page
 from psdbatch.report.content import Content, read_content
 from psdbatch.report.course import course_sections, failures_section
+from psdbatch.report.drift_section import drift_section
 from psdbatch.report.origin import origin_section
 from psdbatch.report.outcome import refused_section, result_line, runs_section
 from psdbatch.report.physics_section import physics_section
@@ -55,6 +56,7 @@ def draw_page(content: Content) -> str:
     sections = [
         result_line(content, now),
         physics_section(content),
+        drift_section(content),
         runs_section(content),
         *course_sections(content),
         refused_section(content),

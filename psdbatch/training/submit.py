@@ -16,13 +16,8 @@ from psdbatch.training_set.question import check_same
 from psdbatch.training_set.store import open_set
 
 
-def submit_training(config: TrainingConfig, source: Path) -> CampaignJob:
+def submit_training(config: TrainingConfig) -> CampaignJob:
     """Check what can be checked quickly, write the job script into the training's directory, and submit it.
-
-    Parameters
-    ----------
-    source
-        What ``psdbatch train`` gets: a ``training.toml`` or a training directory.
 
     Raises
     ------
@@ -31,7 +26,7 @@ def submit_training(config: TrainingConfig, source: Path) -> CampaignJob:
         refuses the job.
     """
     directory = TrainingDirectory(Path(config.training))
-    errand = Errand("training", directory, config.cluster, ("train", str(source.absolute())))
+    errand = Errand("training", directory, config, "train")
     job = submit_errand(errand, lambda: check(config))
     write_config(directory, config)  # tells what the directory is, until the coordinator starts
     return job

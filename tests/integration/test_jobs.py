@@ -43,7 +43,7 @@ def scripts(path: Path, folder: Path) -> dict[str, str]:
     """Every job script of a ready file: one for each worker group, and the coordinator's of a campaign."""
     cluster, found = cluster_of(path), {}
     if "coordinator" in requests(path):
-        errand = campaign_errand(read_config(path), path)
+        errand = campaign_errand(read_config(path))
         found["coordinator"] = job_script(batch_system(coordinator_system(cluster)), errand)
     for group in cluster.workers:
         spec = job_spec(cluster.system(group), group, f"{group.name}-1", JobSheet("module", folder, "label"))

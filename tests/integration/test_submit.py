@@ -104,8 +104,9 @@ def wait_for_end(system: BatchSystem, job: str, campaign: Path) -> None:
 def test_a_submitted_campaign_runs_to_its_end(
     system: BatchSystem, tmp_path: Path, archive: Path, uninterrupted: dict[str, str]
 ) -> None:
-    campaign = tmp_path / "campaign"
-    job = submitted(configuration(tmp_path, archive, system.kind))
+    campaign, config = tmp_path / "campaign", configuration(tmp_path, archive, system.kind)
+    job = submitted(config)
+    config.write_text("written anew for the next campaign")
     wait_for_end(system, job, campaign)
     assert facts("audit", campaign)["passed"]
     assert store_digests(campaign) == uninterrupted

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tomli_w
 from rich.console import Console
 
 from psdbatch.campaign.account import Account
@@ -25,7 +26,7 @@ from psdbatch.monitor.progress import Progress
 from psdbatch.monitor.tally import Tally
 from psdbatch.report.content import read_content
 from psdbatch.report.write import write_report
-from tests.small_campaign import SmallCampaign, answers, small_campaign
+from tests.small_campaign import SmallCampaign, answers, configuration, small_campaign
 
 HOSTILE = "<script>alert('$x$')</script>"
 
@@ -66,12 +67,12 @@ class Page(HTMLParser):
         return " ".join(" ".join(self.words).split())
 
 
-def tally(block: Block) -> str:
+def tally(block: Block, board: int = 3) -> str:
     """Tally of a block of ``small_campaign``, with made-up pulse shapes."""
     values = answers(block.name, block.signals)
     numbers = np.random.default_rng(block.name.number)
     columns = {
-        "board": np.full(block.signals, 3, "uint16"),
+        "board": np.full(block.signals, board, "uint16"),
         "channel": numbers.integers(0, 4, block.signals).astype("uint16"),
         "amplitude": numbers.uniform(50, 5000, block.signals).astype("float32"),
         "charge_long": np.full(block.signals, 1000, "float32"),
@@ -146,6 +147,25 @@ def test_the_numbers_of_the_page_are_those_of_the_summary(tmp_path: Path) -> Non
     assert counted.signals == summary.signals
     assert counted.answers[:, -1].sum() == refused
     assert sum(run.answers.sum() for run in content.account.runs.values() if run.answers is not None) == summary.signals
+
+
+def test_channels_that_differ_from_the_reference_are_listed(tmp_path: Path) -> None:
+    for name, boards in (("old", (3,)), ("new", (3, 4)), ("same", (3,))):
+        campaign = small_campaign(tmp_path / name, {"run_1": (1200,)})
+        for number, block in enumerate(campaign.blocks()):
+            told = report_of(block, 1e9 + number)
+            told["tally"] = tally(block, boards[number % len(boards)])
+            Attempt(campaign.directory, block.name).commit(**campaign.record(block), report=told)
+        config = configuration(monitor={"reference": str(tmp_path / "old")})
+        campaign.directory.config.write_text(tomli_w.dumps(config.model_dump(mode="json", exclude_none=True)))
+        page = page_of(campaign).text
+        if name == "old":
+            assert "Not compared: 'monitor.reference'" in page  # it would be its own
+        elif name == "same":
+            assert "No channel drifts, compared with old" in page
+        else:
+            assert "alarms, compared with old" in page
+            assert re.search(r"4 [0-3] signals", page)
 
 
 def test_an_unfinished_campaign_with_a_block_given_up_says_so(tmp_path: Path) -> None:

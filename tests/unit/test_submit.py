@@ -41,22 +41,26 @@ def script(
     python.chmod(0o755)
     config = configuration(folder, kind=system, python=str(python), walltime=walltime)
     path = folder / "coordinator.sh"
-    path.write_text(job_script(batch_system(system), campaign_errand(config, folder / "campaign.toml", sample)))
+    path.write_text(job_script(batch_system(system), campaign_errand(config, sample)))
     return path
+
+
+def coordinator_toml(folder: Path) -> str:
+    return f"{folder}/a campaign/coordinator.toml"
 
 
 def test_the_script_hands_on_the_coordinator_s_exit_code_and_arguments(tmp_path: Path) -> None:
     path = script(tmp_path, 'echo "$@"; exit 3')
     done = subprocess.run(["bash", path], capture_output=True, text=True, check=False, timeout=30)
     assert done.returncode == 3
-    assert done.stdout == f"-m psdbatch run {tmp_path}/campaign.toml\n"
+    assert done.stdout == f"-m psdbatch run {coordinator_toml(tmp_path)}\n"
 
 
 def test_a_job_that_was_submitted_for_a_sample_asks_for_it_each_time_it_starts(tmp_path: Path) -> None:
     path = script(tmp_path, 'echo "$@"', sample=0.01)
     for _ in range(2):
         done = subprocess.run(["bash", path], capture_output=True, text=True, check=True, timeout=30)
-        assert done.stdout == f"-m psdbatch run {tmp_path}/campaign.toml --sample 0.01\n"
+        assert done.stdout == f"-m psdbatch run {coordinator_toml(tmp_path)} --sample 0.01\n"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR2])
