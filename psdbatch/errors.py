@@ -55,6 +55,10 @@ class OutOfMemoryError(PsdbatchError, MemoryError):
     """There is no room for a batch of this size on the device, or for a table of this size in memory."""
 
 
+class DeviceError(PsdbatchError, RuntimeError):
+    """The device that computes fails, whatever it is given: its process is of no more use."""
+
+
 class CampaignError(PsdbatchError, RuntimeError):
     """The campaign directory cannot be used for what was asked."""
 

@@ -1,4 +1,4 @@
-"""Time limit of a block, kept by the worker itself.
+"""How a worker ends itself: the time limit of a block, kept by the worker, and whatever else makes it useless.
 
 A thread that hangs in a read or in a library cannot be stopped; its process can.  When a block is over its limit the
 worker writes down why and exits; the nanny starts another one, and the coordinator tries the block again.  This works
@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 EXIT_TIME_LIMIT = 75
 """Exit status of a worker that ended itself (EX_TEMPFAIL of sysexits.h)."""
@@ -39,6 +40,15 @@ def deadline(seconds: float, what: str, notes: Path) -> Iterator[None]:
         _deadlines.pop(number, None)
 
 
+def end_process(reason: str, notes: Path) -> NoReturn:
+    """End this worker process at once and leave the reason in ``notes``; its nanny tells it and starts another."""
+    try:
+        notes.mkdir(parents=True, exist_ok=True)
+        death_note(notes, os.getpid()).write_text(json.dumps({"reason": reason}))
+    finally:
+        os._exit(EXIT_TIME_LIMIT)
+
+
 def death_note(notes: Path, pid: int) -> Path:
     """Where a worker process writes why it ended itself."""
     return notes / f"death-{pid}.json"
@@ -57,13 +67,5 @@ def _check() -> None:
         now = time.monotonic()
         for limit, reason, notes in list(_deadlines.values()):
             if now > limit:
-                _end(reason, notes)
+                end_process(reason, notes)
         time.sleep(_CHECK_EVERY)
-
-
-def _end(reason: str, notes: Path) -> None:
-    try:
-        notes.mkdir(parents=True, exist_ok=True)
-        death_note(notes, os.getpid()).write_text(json.dumps({"reason": reason}))
-    finally:
-        os._exit(EXIT_TIME_LIMIT)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from psdbatch.errors import ModelError, OutOfMemoryError
+from psdbatch.errors import DeviceError, ModelError, OutOfMemoryError
 from psdbatch.models.engine_settings import EngineSettings
 from psdbatch.models.inference import Function, inference
 from psdbatch.models.quiet import tf
@@ -97,13 +97,19 @@ class Engine:
         ------
         OutOfMemoryError
             The device has no room for the batch.
+        DeviceError
+            The device fails.
         """
         n = len(samples)
-        for name, values in self.run(samples).items():
-            if name == "flags":
-                out[name][:] |= values.numpy()[:n]
-            elif name in out:
-                out[name][:] = values.numpy()[:n]
+        answers = self.run(samples)
+        try:
+            for name, values in answers.items():
+                if name == "flags":
+                    out[name][:] |= values.numpy()[:n]
+                elif name in out:
+                    out[name][:] = values.numpy()[:n]
+        except (tf.errors.OpError, MemoryError) as error:  # a GPU works on after the call has returned
+            raise _translated(error, self.settings) from error
 
     def run(self, samples: Array) -> dict[str, Any]:
         """The compiled function on up to ``batch`` signals: tensors of ``batch`` rows by column name.
@@ -180,6 +186,10 @@ class Engine:
         return concrete
 
 
+_OF_THE_MODEL = (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError, tf.errors.NotFoundError)
+"""What a graph does to itself, on any device; everything else (internal, unknown, unavailable, ...) is the device's."""
+
+
 def _is_no_room(error: BaseException) -> bool:
     text = str(error).lower()
     return isinstance(error, (tf.errors.ResourceExhaustedError, MemoryError)) or any(word in text for word in _NO_ROOM)
@@ -188,7 +198,9 @@ def _is_no_room(error: BaseException) -> bool:
 def _translated(error: BaseException, settings: EngineSettings) -> Exception:
     if _is_no_room(error):
         return OutOfMemoryError(f"{settings.facts.source}: no room on the device: {_first_line(error)}")
-    return ModelError(f"{settings.facts.source}: the model fails on a batch: {_first_line(error)}")
+    if isinstance(error, _OF_THE_MODEL):
+        return ModelError(f"{settings.facts.source}: the model fails on a batch: {_first_line(error)}")
+    return DeviceError(f"the device fails: {type(error).__name__}: {_first_line(error)}")
 
 
 def _first_line(error: BaseException) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from psdbatch.campaign.model import CampaignModels, kept_models
 from psdbatch.campaign.schema import SignalKind
 from psdbatch.cluster.examination import check_gpu, check_versions, who
 from psdbatch.config import CampaignConfig, WorkerGroup, read_config
-from psdbatch.errors import WorkerRefused
+from psdbatch.errors import DeviceError, WorkerRefused
 from psdbatch.golden import software
 from psdbatch.golden.agreement import Difference, compare
 from psdbatch.golden.answers import empty_answers
@@ -147,16 +148,25 @@ def agreeing_engine(
     key = f"{path} {group!r} {config.processing!r}"
     with _agreed_lock:
         if key not in _agreed:
-            engine = engine_of(config, facts, kind, group, directory.tuning)
-            if group is None:
-                reference = own_reference(directory, config, facts, kind, engine.device)
-            else:
-                reference = awaited_reference(directory, config, facts, kind)
-            differences = compare(engine, reference, empty_answers(settings, engine.batch), tolerance)
+            with _broken_device_refused():
+                engine = engine_of(config, facts, kind, group, directory.tuning)
+                if group is None:
+                    reference = own_reference(directory, config, facts, kind, engine.device)
+                else:
+                    reference = awaited_reference(directory, config, facts, kind)
+                differences = compare(engine, reference, empty_answers(settings, engine.batch), tolerance)
             _check(differences, reference, path, engine, kind, group)
             by_column = {entry.column: float(f"{entry.distance:.2g}") for entry in differences}
             _agreed[key] = Agreement(engine, len(reference.samples), by_column)
         return _agreed[key]
+
+
+@contextmanager
+def _broken_device_refused() -> Iterator[None]:
+    try:
+        yield
+    except DeviceError as error:
+        raise WorkerRefused(str(error)) from error
 
 
 def _device(group: WorkerGroup | None) -> str:

@@ -26,9 +26,9 @@ from psdbatch.campaign.reading import RunReader
 from psdbatch.campaign.schema import Schema, SignalKind, make_schema
 from psdbatch.cluster.names import GROUP
 from psdbatch.cluster.walltime import this_shift
-from psdbatch.cluster.watchdog import deadline
+from psdbatch.cluster.watchdog import deadline, end_process
 from psdbatch.config import CampaignConfig, WorkerGroup, read_config
-from psdbatch.errors import StorageError
+from psdbatch.errors import DeviceError, StorageError
 from psdbatch.models.batching import BatchedEngine
 from psdbatch.monitor.tally import Tally
 from psdbatch.processing.admission import agreeing_engine
@@ -111,6 +111,7 @@ def process_blocks(task: BlockTask) -> list[CommitRecord]:
             with (
                 this_shift().block(str(block.name), block.signals),
                 deadline(session.config.processing.time_limit, f"block {block.name}", campaign.logs),
+                sound_device(f"block {block.name}", campaign.logs),
             ):
                 records.append(_process(campaign, session, task.run, block, identity, reader, engine, schema))
             if len(task.blocks) > 1:
@@ -118,16 +119,33 @@ def process_blocks(task: BlockTask) -> list[CommitRecord]:
     return records
 
 
+@contextmanager
+def sound_device(what: str, notes: Path) -> Iterator[None]:
+    """End the worker process if its device fails in the body: the next one is examined before it gets a block."""
+    try:
+        yield
+    except DeviceError as error:
+        if not _on_worker():
+            raise
+        end_process(f"{what}: {error}", notes)
+
+
+def _on_worker() -> bool:
+    try:
+        get_worker()
+    except ValueError:
+        return False
+    return True
+
+
 def _announce(record: CommitRecord) -> None:
     """Tell the coordinator of a finished block while its chain goes on; a chain may take hours."""
-    try:
-        worker = get_worker()
-    except ValueError:  # not on a worker
+    if not _on_worker():
         return
     news = {"run": record.run, "block": record.block, "first": record.first, "signals": record.signals}
     news["refused"], news["refusals"] = dict(record.refused), list(record.refusals[:ANNOUNCED_REFUSALS])
     news["report"] = {key: record.report[key] for key in ANNOUNCED}
-    worker.log_event(COMMITS, news)
+    get_worker().log_event(COMMITS, news)
 
 
 def _process(

@@ -42,7 +42,14 @@ def _alarms(found: list[Drift]) -> list[str]:
     if not found:
         return []
     rows = [
-        [drift.board, drift.channel, drift.what, f"{drift.value:,.4g}", f"{drift.reference:,.4g}", f"{drift.sigmas:.0f}"]
+        [
+            drift.board,
+            drift.channel,
+            drift.what,
+            f"{drift.value:,.4g}",
+            f"{drift.reference:,.4g}",
+            f"{drift.sigmas:.0f}",
+        ]
         for drift in found[:MOST_ROWS]
     ]
     more = [text(f"and {len(found) - MOST_ROWS:,} more")] if len(found) > MOST_ROWS else []

@@ -27,9 +27,9 @@ from psdbatch.coordination.coordinator import give_up
 from psdbatch.coordination.dispatch import Dispatcher
 from psdbatch.coordination.failures import Troubles
 from psdbatch.coordination.witness import Witness
-from psdbatch.errors import AcquisitionFileError, NoTimeLeftError, ReadError, StorageError
+from psdbatch.errors import AcquisitionFileError, DeviceError, NoTimeLeftError, ReadError, StorageError
 from psdbatch.monitor.progress import Progress
-from psdbatch.processing.process import BlockTask, block_task
+from psdbatch.processing.process import BlockTask, block_task, sound_device
 from tests.small_campaign import SmallCampaign, small_campaign
 
 
@@ -300,6 +300,24 @@ def test_under_suspicion_a_block_stays_alone_when_it_loses_its_worker(client: Cl
     made._act(other, Troubles(), NoTimeLeftError("the job ends"), None, None)
     assert [waiting.task for waiting in made._alone] == [task]
     assert [waiting.task for waiting in made._paused] == [other]
+
+
+def device_breaks_once(task: BlockTask) -> list[CommitRecord]:
+    with sound_device(f"block {task.blocks[0].name}", Path(task.campaign) / "logs"):
+        if task.blocks[0].name.number == 1 and attempts(task) == 1:
+            raise DeviceError("the device fails: InternalError: uncorrectable ECC error")
+        return commit(task, lambda *_: None)
+
+
+def test_a_worker_whose_device_fails_ends_itself_and_the_block_is_treated_by_the_next(tmp_path: Path) -> None:
+    campaign = small_campaign(tmp_path / "campaign")
+    with workers(1, 2, campaign.directory.logs) as client:
+        assert dispatcher(client, campaign, device_breaks_once).run(single(campaign)) == []
+    assert not any(record.quarantine for record in committed(campaign).values())
+    assert len(committed(campaign)) == len(list(single(campaign)))
+    assert (
+        "the worker died: ended itself: block run_1/000001: the device fails" in campaign.directory.journal.read_text()
+    )
 
 
 def each_block_fails_once(task: BlockTask) -> list[CommitRecord]:

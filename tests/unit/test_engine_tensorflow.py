@@ -6,9 +6,12 @@ import pickle
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 
+from psdbatch.errors import DeviceError, ModelError, OutOfMemoryError
 from tests.frozen_models import engine_settings, pulses, softmax
 
 BATCH = 32
@@ -61,3 +64,30 @@ def test_where_xla_compiles_nothing_everything_runs_uncompiled_with_messages(tmp
         assert not answer["compiled"]
         for name in ("probability", "amplitude"):
             np.testing.assert_allclose(answer[name], expected.run(samples)[name].numpy(), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("InternalError", DeviceError),
+        ("UnknownError", DeviceError),
+        ("UnavailableError", DeviceError),
+        ("InvalidArgumentError", ModelError),
+        ("UnimplementedError", ModelError),
+        ("ResourceExhaustedError", OutOfMemoryError),
+    ],
+)
+def test_what_is_the_device_s_fault_is_told_from_the_model_s(
+    tmp_path: Path, kind: str, expected: type[Exception]
+) -> None:
+    from psdbatch.models.engine import Engine
+    from psdbatch.models.quiet import tf
+
+    engine = Engine(engine_settings(tmp_path / "softmax.pb", softmax), 8)
+
+    def failing(batch: Any) -> Any:
+        raise getattr(tf.errors, kind)(None, None, "what TensorFlow says")
+
+    engine._function = failing
+    with pytest.raises(expected, match="what TensorFlow says"):
+        engine.run(pulses(8))
