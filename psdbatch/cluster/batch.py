@@ -29,7 +29,8 @@ from psdbatch.cluster.names import group_of
 from psdbatch.cluster.reaper import Reaper
 from psdbatch.cluster.roster import Roster
 from psdbatch.cluster.scaling import jobs_wanted, to_release
-from psdbatch.cluster.systems import BatchSystem, JobEnd, JobState, QueuedJob, batch_system
+from psdbatch.cluster.system import BatchSystem, JobEnd, JobState, QueuedJob
+from psdbatch.cluster.systems import batch_system
 from psdbatch.config.cluster import Cluster, System
 from psdbatch.errors import BatchSystemError, ClusterError
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from psdbatch.cluster.scaling import GroupLoad
-from psdbatch.cluster.systems import JobState
+from psdbatch.cluster.system import JobState
 from psdbatch.config.cluster import System, WorkerGroup
 
 PATIENCE = 3

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from psdbatch.cluster.group import Group, Placed
-from psdbatch.cluster.systems import BatchSystem, JobEnd, JobState, QueuedJob
+from psdbatch.cluster.system import BatchSystem, JobEnd, JobState, QueuedJob
 from psdbatch.config.cluster import System
 from psdbatch.errors import BatchSystemError
 

@@ -16,7 +16,8 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import IO, Self
 
-from psdbatch.cluster.systems import JobState, batch_system
+from psdbatch.cluster.system import JobState
+from psdbatch.cluster.systems import batch_system
 from psdbatch.config.cluster import System
 from psdbatch.errors import BatchSystemError
 

@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from xml.etree import ElementTree
 
-from psdbatch.cluster.systems import BatchSystem, JobEnd, JobState, QueuedJob
+from psdbatch.cluster.system import BatchSystem, JobEnd, JobState, QueuedJob
 from psdbatch.config.cluster import JobRequest
 from psdbatch.errors import BatchSystemBusyError, BatchSystemError
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Collection
 from pathlib import Path
 
-from psdbatch.cluster.systems import BatchSystem, JobEnd, JobState, QueuedJob
+from psdbatch.cluster.system import BatchSystem, JobEnd, JobState, QueuedJob
 from psdbatch.config.cluster import JobRequest
 from psdbatch.errors import BatchSystemError
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 
 from psdbatch.campaign.coordinated import CoordinatedDirectory
 from psdbatch.campaign.journal import Journal
-from psdbatch.cluster.systems import JobState, batch_system
+from psdbatch.cluster.system import JobState
+from psdbatch.cluster.systems import batch_system
 from psdbatch.config.cluster import System
 from psdbatch.coordination.jobs import CampaignJob, Queue, ask_queue, submitted_jobs
 from psdbatch.coordination.lock import Coordinator, current

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from psdbatch.cluster.systems import JobState, QueuedJob, batch_system
+from psdbatch.cluster.system import JobState, QueuedJob
+from psdbatch.cluster.systems import batch_system
 from psdbatch.config.cluster import System
 from psdbatch.errors import BatchSystemError
 

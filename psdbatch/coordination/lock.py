@@ -24,7 +24,8 @@ from pathlib import Path
 
 from psdbatch.campaign import files
 from psdbatch.campaign.coordinated import CoordinatedDirectory
-from psdbatch.cluster.systems import JobState, batch_system, own_job
+from psdbatch.cluster.system import JobState
+from psdbatch.cluster.systems import batch_system, own_job
 from psdbatch.config.cluster import System
 from psdbatch.errors import BatchSystemError, CampaignError
 from psdbatch.wording import duration

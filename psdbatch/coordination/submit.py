@@ -17,7 +17,8 @@ from psdbatch.campaign.directory import CampaignDirectory
 from psdbatch.campaign.journal import Journal
 from psdbatch.campaign.layout import store_layout
 from psdbatch.campaign.prepare import find_files
-from psdbatch.cluster.systems import BatchSystem, batch_system
+from psdbatch.cluster.system import BatchSystem
+from psdbatch.cluster.systems import batch_system
 from psdbatch.config import CampaignConfig
 from psdbatch.config.cluster import Cluster, System
 from psdbatch.config.training import TrainingConfig

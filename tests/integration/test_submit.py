@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from psdbatch.cluster.systems import BatchSystem, JobState, QueuedJob, batch_system
+from psdbatch.cluster.system import BatchSystem, JobState, QueuedJob
+from psdbatch.cluster.systems import batch_system
 from tests.campaigns import (
     facts,
     psdbatch,

@@ -13,7 +13,7 @@ from psdbatch.cluster.deaths import Deaths
 from psdbatch.cluster.group import PATIENCE, Placed
 from psdbatch.cluster.jobs import JobSheet
 from psdbatch.cluster.reaper import Reaper
-from psdbatch.cluster.systems import JobEnd
+from psdbatch.cluster.system import JobEnd
 from psdbatch.config.cluster import Cluster, WorkerGroup
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from psdbatch.cluster.group import PATIENCE, ROUNDS, Group, Placed
 from psdbatch.cluster.names import group_of
-from psdbatch.cluster.systems import JobState
+from psdbatch.cluster.system import JobState
 from psdbatch.config.cluster import WorkerGroup
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from psdbatch.cluster import sge
 from psdbatch.cluster.sge import GridEngine
-from psdbatch.cluster.systems import JobEnd, JobState, QueuedJob
+from psdbatch.cluster.system import JobEnd, JobState, QueuedJob
 from psdbatch.config.cluster import JobRequest
 from psdbatch.errors import BatchSystemBusyError, BatchSystemError
 from tests.replay import Replay, replay  # noqa: F401 - pytest finds fixtures by name

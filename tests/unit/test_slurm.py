@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from psdbatch.cluster import systems
+from psdbatch.cluster import system
 from psdbatch.cluster.slurm import SLURM
-from psdbatch.cluster.systems import JobEnd, JobState, QueuedJob, own_job
+from psdbatch.cluster.system import JobEnd, JobState, QueuedJob
+from psdbatch.cluster.systems import own_job
 from psdbatch.config.cluster import JobRequest
 from psdbatch.errors import BatchSystemBusyError, BatchSystemError
 from tests.replay import Replay, replay  # noqa: F401 - pytest finds fixtures by name
@@ -143,7 +144,7 @@ def test_a_controller_out_of_reach_is_told_apart_from_a_refusal(replay: Replay, 
 
 
 def test_a_hanging_controller_is_not_waited_for(replay: Replay, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
-    monkeypatch.setattr(systems, "PATIENCE", 0.2)
+    monkeypatch.setattr(system, "PATIENCE", 0.2)
     asked = replay("squeue")
     (asked.parent / "squeue").write_text("#!/bin/sh\nexec sleep 60\n")
     with pytest.raises(BatchSystemBusyError, match="does not answer"):

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from psdbatch.campaign.directory import CampaignDirectory
-from psdbatch.cluster.systems import JobState, QueuedJob, batch_system
+from psdbatch.cluster.system import JobState, QueuedJob
+from psdbatch.cluster.systems import batch_system
 from psdbatch.config import CampaignConfig
 from psdbatch.config.cluster import System
 from psdbatch.coordination.jobs import GroupJobs, Queue, count_jobs, submitted_jobs
