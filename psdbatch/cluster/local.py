@@ -54,6 +54,7 @@ def local_cluster(config: Cluster, logs: Path) -> Iterator[tuple[LocalCluster, C
             dashboard_address=config.dashboard or "127.0.0.1:0",  # without one, a port that nobody is told
             silence_logs=logging.CRITICAL,
             notes=str(logs),
+            preload=["psdbatch.cluster.interrupt"],
         ) as cluster,
         Client(cluster) as client,
     ):

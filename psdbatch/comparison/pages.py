@@ -45,11 +45,8 @@ def _sections(found: Comparison) -> Iterator[str]:
         "Against amplitude",
         picture(plots.amplitude_plot(found), "Fractions of signals with Wilson intervals of 68 %."),
         table(
-            ["amplitude [ADC units]", "signals", "same class", "low", "high"],
-            [
-                [w.words, w.agreement.total, w.agreement.value, w.agreement.low, w.agreement.high]
-                for w in windows(found)
-            ],
+            ["amplitude [ADC units]", "signals", "same class"],
+            [[w.words, w.agreement.total, tables.percent(w.agreement)] for w in windows(found)],
         ),
     )
     yield section(
@@ -58,9 +55,9 @@ def _sections(found: Comparison) -> Iterator[str]:
             plots.channel_plot(found), "Fraction of the signals of each channel that changed class; white: no signals."
         ),
         table(
-            ["channel", "signals", "same class", "low", "high"],
+            ["channel", "signals", "same class"],
             [
-                [f"board {board} channel {channel}", value.total, value.value, value.low, value.high]
+                [f"board {board} channel {channel}", value.total, tables.percent(value)]
                 for board, channel, value in sorted(channels(found), key=lambda entry: entry[2].high)[
                     : tables.MOST_ROWS
                 ]

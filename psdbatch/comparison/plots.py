@@ -42,7 +42,9 @@ def confusion_plot(found: Comparison) -> str:
 
 
 def amplitude_plot(found: Comparison) -> str:
-    """Agreement against amplitude, and which way classes changed."""
+    """Agreement against amplitude, and which way classes changed, where any did."""
+    confusion = found.agreement.confusion
+    changed = confusion.sum() > np.trace(confusion)
     shown = [window for window in windows(found) if np.isfinite(window.low) and np.isfinite(window.high)]
 
     def draw(axes: Any) -> None:
@@ -50,6 +52,10 @@ def amplitude_plot(found: Comparison) -> str:
             axes[0], shown, [(window.agreement.count, window.agreement.total) for window in shown], COLOURS[0], None
         )
         axes[0].set(ylabel="fraction with the same class", title="agreement")
+        for ax in axes:
+            logarithmic(ax, AMPLITUDE)
+        if not changed:
+            return
         kinds = [
             (k, other)
             for k in range(len(found.agreement.classes))
@@ -64,12 +70,10 @@ def amplitude_plot(found: Comparison) -> str:
             counts = [(int(window.confusion[one, other]), int(window.confusion[one].sum())) for window in shown]
             _points(axes[1], shown, counts, COLOURS[number], names)
         axes[1].set(ylabel="fraction of the class in A", title="class in A → class in B", yscale="log")
-        for ax in axes:
-            logarithmic(ax, AMPLITUDE)
         if axes[1].get_legend_handles_labels()[0]:
             axes[1].legend(fontsize=8)
 
-    return drawn("amplitude", draw, 2)
+    return drawn("amplitude", draw, 1 + bool(changed))
 
 
 def _points(ax: Any, shown: list[Window], counts: list[tuple[int, int]], colour: str, label: str | None) -> None:
@@ -95,7 +99,12 @@ def channel_plot(found: Comparison) -> str:
     def draw(axes: Any) -> None:
         ax = axes[0]
         mesh = ax.pcolormesh(
-            np.arange(len(numbers) + 1), np.arange(len(boards) + 1), np.ma.masked_invalid(image), cmap="viridis", vmin=0
+            np.arange(len(numbers) + 1),
+            np.arange(len(boards) + 1),
+            np.ma.masked_invalid(image),
+            cmap="viridis",
+            vmin=0,
+            vmax=np.nanmax(image, initial=0.0) or 1.0,
         )
         _ticks(ax.xaxis, numbers, 32)
         _ticks(ax.yaxis, boards, 40)
@@ -170,7 +179,7 @@ def difference_plot(found: Comparison) -> str:
     def draw(axes: Any) -> None:
         axes[0].stairs(counts[1:last], DIFFERENCES[:last], color=COLOURS[0], fill=True, alpha=0.6)
         axes[0].set(
-            yscale="log",
+            yscale="log" if counts[1:].any() else "linear",
             ylabel="signals per bin",
             title=f"{int(counts[0]):,} signals differ by less than {DIFFERENCES[0]:g}",
         )

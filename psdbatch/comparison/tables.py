@@ -71,7 +71,7 @@ def accounting(found: Comparison) -> list[tuple[str, str]]:
 def answers(found: Comparison) -> list[tuple[str, str]]:
     """Overall agreement, and differences of probability."""
     total = whole(found)
-    rows = [("same class", "no signal was compared" if total is None else _percent(total))]
+    rows = [("same class", "no signal was compared" if total is None else percent(total))]
     for name, entry in found.agreement.differences.items():
         if entry.signals:
             rows.append(
@@ -116,7 +116,7 @@ def _windows(found: Comparison) -> RenderableType:
             f"{count:,} ({100 * count / total:.2f} %)" if total else ""
             for count, total in zip(left, totals, strict=True)
         ]
-        table.add_row(window.words, f"{window.agreement.total:,}", _percent(window.agreement), *cells)
+        table.add_row(window.words, f"{window.agreement.total:,}", percent(window.agreement), *cells)
     return table
 
 
@@ -128,11 +128,12 @@ def _channels(found: Comparison) -> RenderableType:
     order = np.argsort([entry.high for _, _, entry in known], kind="stable")[:WORST_CHANNELS]
     for k in order:
         board, channel, value = known[k]
-        table.add_row(f"board {board} channel {channel}", f"{value.total:,}", _percent(value))
+        table.add_row(f"board {board} channel {channel}", f"{value.total:,}", percent(value))
     if len(known) > WORST_CHANNELS:
         table.add_row(f"and {len(known) - WORST_CHANNELS:,} more channels")
     return table
 
 
-def _percent(value: Share) -> str:
+def percent(value: Share) -> str:
+    """``99.991 % (+0.004 -0.007)``."""
     return f"{100 * value.value:.3f} % (+{100 * (value.high - value.value):.3f} -{100 * (value.value - value.low):.3f})"

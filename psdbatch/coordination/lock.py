@@ -203,6 +203,9 @@ def _beat(path: Path, ended: threading.Event) -> None:
         try:
             os.utime(path)
         except FileNotFoundError:
+            if not path.parent.is_dir():  # not taken over: gone; the next commit says so and ends the campaign
+                logger.error("%s: has vanished", path.parent)
+                return
             logger.error("%s: another coordinator has taken over, as this one was silent for too long", path)
             # A real signal, as it also wakes a main thread that waits; psdbatch's command answers to SIGTERM
             os.kill(os.getpid(), signal.SIGTERM if callable(signal.getsignal(signal.SIGTERM)) else signal.SIGINT)

@@ -251,9 +251,12 @@ def _least_squares(counts: Array, centres: Array, first: Peak, second: Peak, ste
     for _ in range(steps):
         slope = _two_gaussians(values, centres)[1]
         normal = slope @ slope.T
-        trial = values + np.linalg.solve(normal + damping * np.diag(np.diag(normal) + 1e-300), slope @ residual)
+        try:
+            trial = values + np.linalg.solve(normal + damping * np.diag(np.diag(normal)), slope @ residual)
+        except np.linalg.LinAlgError:  # a peak narrower than a bin: a parameter that changes no count
+            break
         rest = counts - _two_gaussians(trial, centres)[0]
-        if rest @ rest >= residual @ residual:
+        if not rest @ rest < residual @ residual:
             damping *= 10
             if damping > 1e10:
                 break

@@ -35,7 +35,7 @@ def drift_section(content: Content) -> str:
     found = compare(content.account.tally, known, content.classes if same else None, content.summary.missing == 0)
     words = f"{len(found):,} alarms" if found else "No channel drifts"
     note = "" if same else " Its classes have other names: their fractions are not compared."
-    return section(TITLE, text(f"{words}, compared with {reference.name}.{note}"), *_alarms(found))
+    return section(TITLE, text(f"{words}, all runs together compared with {reference.name}.{note}"), *_alarms(found))
 
 
 def _alarms(found: list[Drift]) -> list[str]:
@@ -45,10 +45,10 @@ def _alarms(found: list[Drift]) -> list[str]:
         [
             drift.board,
             drift.channel,
-            drift.what,
+            f"{drift.what} ({drift.kind})" if drift.kind in ("silent", "new") else drift.what,
             f"{drift.value:,.4g}",
             f"{drift.reference:,.4g}",
-            f"{drift.sigmas:.0f}",
+            "–" if drift.kind in ("silent", "new") else f"{drift.sigmas:.0f}",
         ]
         for drift in found[:MOST_ROWS]
     ]

@@ -22,6 +22,9 @@ UNANSWERED = "no answer"
 LEAST_IN_WINDOW = 1000
 """Windows of amplitude with fewer signals have no figure of merit."""
 
+LEAST_SHARE = 0.05
+"""Signals in the smaller peak, as a fraction of the window's."""
+
 MOST_RUNS_DRAWN = 200
 
 
@@ -66,7 +69,11 @@ def ratio_plot(tally: Tally, classes: Sequence[str]) -> str:
 
 
 def figures_of_merit(tally: Tally, gates: Gates) -> list[FigureOfMerit]:
-    """Figure of merit in each octave of amplitude that has two peaks."""
+    """Figure of merit in each octave of amplitude that has two peaks.
+
+    Where the classes merge, a fit may take all of them for one peak and a few outliers for the other, which would look
+    like the best separation of all: a peak of less than :data:`LEAST_SHARE` of the signals is none.
+    """
     counts, limits, found = tally.psd.sum(axis=0), amplitude_edges(), []
     for first in range(PER_OCTAVE, len(counts) - PER_OCTAVE, PER_OCTAVE):  # outermost bins hold what lies beyond
         window = counts[first : first + PER_OCTAVE].sum(axis=0)
@@ -74,9 +81,11 @@ def figures_of_merit(tally: Tally, gates: Gates) -> list[FigureOfMerit]:
         if window.sum() >= LEAST_IN_WINDOW:
             try:
                 low, high = limits[first], limits[first + PER_OCTAVE]
-                found.append(figure_of_merit_of_counts(window, ratio_edges(), float(low), float(high), gates))
+                one = figure_of_merit_of_counts(window, ratio_edges(), float(low), float(high), gates)
             except FigureOfMeritError:
                 continue
+            if min(one.gamma.signals, one.neutron.signals) >= LEAST_SHARE * one.signals:
+                found.append(one)
     return found
 
 

@@ -63,7 +63,7 @@ def _shapes(content: Content, tally: Tally, classes: tuple[str, ...]) -> list[st
     gates = None if config is None else _gates(config)
     figures = physics.figures_of_merit(tally, gates) if gates else []
     if figures:
-        note = f"Two Gaussian peaks fitted to each octave of amplitude, without regard to the network. Gates: {gates}."
+        note = f"Two Gaussian peaks fitted to each octave of amplitude, without regard to the network; octaves without two clear peaks are left out. Gates: {gates}."
         parts.append(side_by_side([picture(physics.merit_plot(figures), note), _merits(figures)]))
     else:
         parts.append(text("No octave of amplitude shows two peaks of the charge ratio: no figure of merit."))
@@ -72,10 +72,17 @@ def _shapes(content: Content, tally: Tally, classes: tuple[str, ...]) -> list[st
 
 def _merits(figures: list[FigureOfMerit]) -> str:
     rows = [
-        [f"{one.low:,.0f} to {one.high:,.0f}", one.signals, f"{one.value:.3f} ± {one.uncertainty:.3f}"]
+        [
+            f"{one.low:,.0f} to {one.high:,.0f}",
+            one.signals,
+            f"{one.value:.3f} ± {one.uncertainty:.3f}",
+            f"{one.gamma.mean:.3f}, {one.neutron.mean:.3f}",
+            f"{one.gamma.sigma:.3f}, {one.neutron.sigma:.3f}",
+            f"{100 * one.neutron.signals / (one.gamma.signals + one.neutron.signals):.1f}",
+        ]
         for one in figures
     ]
-    return table(["amplitude [ADC units]", "signals", "figure of merit"], rows)
+    return table(["amplitude [ADC units]", "signals", "figure of merit", "means", "widths σ", "upper peak [%]"], rows)
 
 
 def _gates(config: CampaignConfig) -> Gates:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -30,6 +32,7 @@ SIGNALS = 21_000
 NOWHERE = {"slurm": "Invalid partition name specified", "sge": 'unknown queue "nowhere"'}
 HELD = {"slurm": ("--hold", "JobHeldUser"), "sge": ("-h", "hqw")}
 batch = pytest.mark.slow
+SGE_RESEMBLES = pytest.mark.parametrize("system", ["slurm", pytest.param("sge", marks=pytest.mark.long)], indirect=True)
 
 
 @pytest.fixture(scope="module")
@@ -165,6 +168,7 @@ def test_a_cancelled_coordinator_stops_in_order_and_the_campaign_goes_on_later(
 
 
 @batch
+@SGE_RESEMBLES
 def test_workers_left_by_a_dead_coordinator_are_cancelled(system: BatchSystem, tmp_path: Path) -> None:
     campaign = tmp_path / "campaign"
     campaign.mkdir()
@@ -209,6 +213,7 @@ def test_a_coordinator_queued_again_in_mid_campaign_resumes(
 
 
 @batch
+@SGE_RESEMBLES
 def test_a_coordinator_whose_time_is_over_goes_on_in_a_new_job(
     system: BatchSystem, tmp_path: Path, archive: Path
 ) -> None:
@@ -233,9 +238,11 @@ def test_a_coordinator_in_the_foreground_can_be_cancelled_and_has_no_second(tmp_
     config = configuration(tmp_path, archive, None)
     process = start("run", config)
     wait_for_commits(campaign, 1, process)
+    process.send_signal(signal.SIGSTOP)  # or it might have finished before all questions are asked
     refusal = psdbatch("run", config, check=1).stderr
     assert f"is being run by process {process.pid}" in refusal
     assert f"process {process.pid}" in facts("status", campaign)["coordinator"]
+    threading.Timer(15, process.send_signal, [signal.SIGCONT]).start()  # the order to stop is waiting for it by then
     assert f"process {process.pid}" in facts("cancel", campaign)["coordinator"]
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 4, output

@@ -191,6 +191,7 @@ def test_two_replicas_give_the_loss_curve_of_one_process(alone: Path, signals: P
     assert summary(training)["best_epoch"] == summary(alone)["best_epoch"]
 
 
+@pytest.mark.long
 def test_a_killed_replica_costs_a_part_of_an_epoch_and_no_quality(
     uninterrupted: Path, many_signals: Path, tmp_path: Path
 ) -> None:

@@ -22,9 +22,11 @@ from psdbatch.campaign.journal import Journal
 from psdbatch.campaign.plan import Block
 from psdbatch.campaign.throughput import MOST_BUCKETS, RecentPace, Throughput
 from psdbatch.coordination import coordinator
+from psdbatch.monitor.figure_of_merit import Gates
 from psdbatch.monitor.progress import Progress
 from psdbatch.monitor.tally import Tally
 from psdbatch.report.content import read_content
+from psdbatch.report.physics import figures_of_merit
 from psdbatch.report.write import write_report
 from tests.small_campaign import SmallCampaign, answers, configuration, small_campaign
 
@@ -162,10 +164,11 @@ def test_channels_that_differ_from_the_reference_are_listed(tmp_path: Path) -> N
         if name == "old":
             assert "Not compared: 'monitor.reference'" in page  # it would be its own
         elif name == "same":
-            assert "No channel drifts, compared with old" in page
+            assert "No channel drifts, all runs together compared with old" in page
         else:
-            assert "alarms, compared with old" in page
-            assert re.search(r"4 [0-3] signals", page)
+            assert "alarms, all runs together compared with old" in page
+            assert re.search(r"4 [0-3] signals \(new\)", page)
+            assert " inf " not in page
 
 
 def test_an_unfinished_campaign_with_a_block_given_up_says_so(tmp_path: Path) -> None:
@@ -244,6 +247,28 @@ def test_an_account_does_not_grow_with_the_blocks(tmp_path: Path) -> None:
 
 def _with_report(record: CommitRecord, report: dict[str, Any]) -> CommitRecord:
     return CommitRecord(**{**vars(record), "report": report})
+
+
+def shapes(*peaks: tuple[int, float, float]) -> Tally:
+    """A tally of one class whose charge ratios, at one amplitude, are normal: numbers, means, widths."""
+    random = np.random.default_rng(5)
+    ratio = np.concatenate([random.normal(mean, width, number) for number, mean, width in peaks])
+    plain = np.zeros(len(ratio), np.uint16)
+    long = np.full(len(ratio), 1000, np.float32)
+    columns = {"board": plain, "channel": plain, "flags": plain, "amplitude": long, "charge_long": long}
+    return Tally.of({**columns, "charge_short": (long * (1 - ratio)).astype(np.float32)}, 0)
+
+
+def test_outliers_beside_merged_classes_are_no_second_peak() -> None:
+    gates = Gates("the maximum", -3, 10, 60)
+    (clear,) = figures_of_merit(shapes((5000, 0.12, 0.02), (2000, 0.25, 0.02)), gates)
+    assert clear.value == pytest.approx(0.13 / (2.3548 * 0.04), rel=0.05)
+    assert figures_of_merit(shapes((7000, 0.23, 0.05), (300, 0.94, 0.01)), gates) == []
+
+
+def test_peaks_narrower_than_a_bin_are_no_reason_to_fail() -> None:
+    for one in figures_of_merit(shapes((2418, 0.375, 0.0001), (29, 0.365, 0.0001), (2422, 0.555, 0.0001)), None):  # type: ignore[arg-type]
+        assert one.value > 1
 
 
 def test_throughput_keeps_every_signal_whatever_the_order_and_the_pauses() -> None:

@@ -55,7 +55,9 @@ def _notes(view: View) -> Iterable[tuple[str, str]]:
     if view.blocks.get("quarantined"):
         trouble.append(("bad", f"{view.blocks['quarantined']:,} blocks quarantined"))
     if view.all_alarms:
-        trouble.append(("bad", f"{view.all_alarms:,} channels drift from the reference"))
+        channels = len({(alarm.drift.board, alarm.drift.channel) for alarm in view.alarms})
+        more = "more than " if view.all_alarms > len(view.alarms) else ""
+        trouble.append(("bad", f"{more}{channels:,} channel{'s' * (channels != 1)} drift from the reference"))
     if view.refused:
         refused = sum(view.refused.values())
         trouble.append(("warn", f"{refused:,} signals refused ({100 * refused / max(1, view.done):.3g} %)"))
