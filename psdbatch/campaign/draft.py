@@ -6,7 +6,7 @@ import glob
 import os
 import tomllib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from psdbatch.acquisition.finding import Found, find_acquisition, patterns
 from psdbatch.acquisition.first_look import FirstLook, first_look
 from psdbatch.campaign import files
 from psdbatch.campaign.directory import CampaignDirectory
-from psdbatch.campaign.draft_remarks import findings
+from psdbatch.campaign.draft_remarks import Findings, findings
 from psdbatch.campaign.model import find_models
 from psdbatch.campaign.plan import natural_order, run_name
 from psdbatch.campaign.prepare import Campaign, index_files, prepare
@@ -147,7 +147,7 @@ def draft_campaign(request: DraftRequest, replace: bool = False) -> Draft:
     text = f"{HEADER.format(name=request.output.name)}\n{body}"
     campaign = _planned(text, request, base, looked)
     told = [note for note in campaign.notes if note.startswith("warning")]
-    return Draft(text, found, runs, look, campaign, (*_left_out(found), *said.cautions, *told))
+    return Draft(text, found, runs, look, campaign, (*_left_out(found), *_cautions(said, request.settings), *told))
 
 
 def write_draft(draft: Draft, output: Path, replace: bool = False) -> None:
@@ -248,3 +248,11 @@ def _merged(values: Mapping[str, Any], further: Mapping[str, Any]) -> dict[str, 
 def _relative(path: str, base: Path, start: str) -> str:
     """``path`` counted from ``base`` where it lies below it."""
     return path.removeprefix(start + os.sep) if path.startswith(start + os.sep) else path
+
+
+def _cautions(said: Findings, given: Mapping[str, Any]) -> Iterator[str]:
+    """What a person should look into, apart from keys that somebody has just given."""
+    for key, words in said.cautions:
+        section, _, name = key.partition(".")
+        if not (name and name in given.get(section, {})):
+            yield words

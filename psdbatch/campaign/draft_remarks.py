@@ -31,13 +31,17 @@ class Findings:
     shown
         Values of keys that stay commented out.
     cautions
-        What a person should look into.
+        What a person should look into: the key that settles it, and why.
     """
 
     signals: dict[str, Any] = field(default_factory=dict)
     remarks: dict[str, tuple[str, ...]] = field(default_factory=dict)
     shown: dict[str, Any] = field(default_factory=dict)
-    cautions: list[str] = field(default_factory=list)
+    cautions: list[tuple[str, str]] = field(default_factory=list)
+
+    def caution(self, key: str, words: str) -> None:
+        """Somebody should look at ``key``; empty: at the files."""
+        self.cautions.append((key, words))
 
 
 def findings(indexes: Sequence[FileIndex], look: FirstLook, model: ModelFacts) -> Findings:
@@ -47,7 +51,7 @@ def findings(indexes: Sequence[FileIndex], look: FirstLook, model: ModelFacts) -
     if look.signals:
         _digitiser(said, look, model.card)
     else:
-        said.cautions.append("no signal with samples was found in the files that were looked at")
+        said.caution("", "no signal with samples was found in the files that were looked at")
     _model(said, model)
     _preparation(said, model, max(index.scan.longest for index in indexes))
     return said
@@ -63,11 +67,12 @@ def _sampling_period(said: Findings, indexes: Iterable[FileIndex], card: ModelCa
     elif periods:
         listed = ", ".join(map(say_nanoseconds, periods))
         said.remarks[key] = (f"the files do not agree: {listed}; make one campaign for each",)
-        said.cautions.append(f"the sampling periods of the files differ: {listed}")
+        said.caution("signals.sampling_period", f"the sampling periods of the files differ: {listed}")
     elif card is None:
         said.remarks[key] = ("the files do not say it: look it up",)
-        said.cautions.append(
-            f"the files do not say their sampling period; {say_nanoseconds(SignalShape().sampling_period)} is assumed"
+        said.caution(
+            "signals.sampling_period",
+            f"the files do not say their sampling period; {say_nanoseconds(SignalShape().sampling_period)} is assumed",
         )
 
 
@@ -81,15 +86,17 @@ def _digitiser(said: Findings, look: FirstLook, card: ModelCard | None) -> None:
         said.shown["signals.polarity"] = its
         said.shown["signals.adc_bits"], said.shown["signals.baseline"] = card.signals.adc_bits, card.signals.baseline
         if its != look.polarity:
-            said.cautions.append(
-                f"the model's card says that pulses are {its}, but {look.agreement:.0%} go {_way(look.polarity)}"
+            said.caution(
+                "signals.polarity",
+                f"the model's card says that pulses are {its}, but {look.agreement:.0%} go {_way(look.polarity)}",
             )
         return
     said.signals["polarity"] = look.polarity
     said.remarks["signals.polarity"] = (estimate,)
     if look.agreement < SURE:
-        said.cautions.append(
-            f"polarity '{look.polarity}' is uncertain: only {look.agreement:.0%} of the signals go {_way(look.polarity)}"
+        said.caution(
+            "signals.polarity",
+            f"polarity '{look.polarity}' is uncertain: only {look.agreement:.0%} of the signals go {_way(look.polarity)}",
         )
     _adc_bits(said, look)
     _baseline(said, look)
@@ -106,8 +113,9 @@ def _adc_bits(said: Findings, look: FirstLook) -> None:
     else:
         said.remarks["signals.adc_bits"] = (f"{span}: {look.adc_bits} bits at least",)
         if look.adc_bits < default:
-            said.cautions.append(
-                f"{span}: if the digitiser has fewer than {default} bits, say so in 'adc_bits', else saturated signals are not found"
+            said.caution(
+                "signals.adc_bits",
+                f"{span}: if the digitiser has fewer than {default} bits, say so in 'adc_bits', else saturated signals are not found",
             )
 
 
@@ -117,7 +125,9 @@ def _baseline(said: Findings, look: FirstLook) -> None:
     if look.quiet >= usual:
         return
     said.signals["baseline"] = max(1, look.quiet)
-    said.cautions.append(f"only {look.quiet} samples precede the pulses: 'baseline' is set to {max(1, look.quiet)}")
+    said.caution(
+        "signals.baseline", f"only {look.quiet} samples precede the pulses: 'baseline' is set to {max(1, look.quiet)}"
+    )
 
 
 def _model(said: Findings, model: ModelFacts) -> None:
@@ -136,14 +146,17 @@ def _model(said: Findings, model: ModelFacts) -> None:
         return
     said.shown["model.classes"] = list(found.classes)
     said.remarks["model.classes"] = (f"the model does not say what its {len(found.classes)} classes are: name them",)
-    said.cautions.append(f"the model has {len(found.classes)} classes without names: give them in 'model.classes'")
+    said.caution(
+        "model.classes", f"the model has {len(found.classes)} classes without names: give them in 'model.classes'"
+    )
     if found.scores.operation not in ("Softmax", "Sigmoid"):
         wanted = "sigmoid" if found.binary else "softmax"
         said.remarks["model.activation"] = (
             f"the class scores come from '{found.scores.operation}': is '{wanted}' missing?",
         )
-        said.cautions.append(
-            f"the class scores are no probabilities ('{found.scores.operation}'); see 'model.activation'"
+        said.caution(
+            "model.activation",
+            f"the class scores are no probabilities ('{found.scores.operation}'); see 'model.activation'",
         )
 
 

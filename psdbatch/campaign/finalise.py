@@ -47,6 +47,8 @@ class Summary:
         The sample that this pass was asked for; None: the whole campaign.
     passes
         This pass and those before it, as the journal tells them.
+    damaged_regions
+        Places of the acquisition files that the index could not read; signals that nobody can count may have been there.
     """
 
     signals: int
@@ -66,6 +68,7 @@ class Summary:
     groups: dict[str, dict[str, Any]] = field(default_factory=dict)
     sample: SampleState | None = None
     passes: tuple[Pass, ...] = ()
+    damaged_regions: int = 0
 
     @property
     def left(self) -> int:
@@ -211,4 +214,5 @@ def summarise(account: Account, passes: Sequence[Pass] = (), sample: SampleState
         elapsed=0.0,
         sample=sample,
         passes=tuple(passes),
+        damaged_regions=sum(file.damage for run in plan.runs for file in run.files),
     )

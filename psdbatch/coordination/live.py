@@ -150,7 +150,12 @@ class Live:
             return
         try:
             self._count(record.run, Tally.decode(text))
-        except ValueError as error:  # of another version: its block counts, its physics does not
+        except (
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+        ) as error:  # of another version: its block counts, its physics does not
             logger.warning("the physics of block %s is not counted: %s", record.name, error)
 
     def _count(self, run: str, tally: Tally) -> None:

@@ -99,6 +99,11 @@ def summary_table(summary: Summary, compared: Iterable[tuple[str, tuple[float, f
     facts = [
         ("signals", f"{summary.signals:,} = {_accounting(summary)}"),
         *((f"refused: {reason}", f"{count:,}") for reason, count in summary.refused.items()),
+        *(
+            [("damaged regions", f"{summary.damaged_regions:,} in the files; what cannot be counted is in no number")]
+            if summary.damaged_regions
+            else []
+        ),
         ("blocks", f"{summary.finished:,} of {summary.blocks:,} finished, {summary.quarantined:,} quarantined"),
         *_sample(summary),
         ("store", f"{quantity(summary.bytes, 'B')} in {summary.shards:,} shards"),
@@ -178,8 +183,10 @@ def _progress(status: Status, summary: Summary) -> list[tuple[str, str]]:
     if status.last_commit is not None:
         facts.append(("last commit", f"{duration(status.last_commit)} ago"))
     if status.recent_rate and summary.left:
-        left = summary.left / status.recent_rate
-        facts.append(("pace", f"{quantity(status.recent_rate, 'signals/s')}: {duration(left)} left"))
+        at_work = (
+            f": {duration(summary.left / status.recent_rate)} left" if status.coordinator else " before it stopped"
+        )
+        facts.append(("pace", f"{quantity(status.recent_rate, 'signals/s')}{at_work}"))
     return facts
 
 

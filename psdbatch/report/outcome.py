@@ -22,6 +22,11 @@ def result_line(content: Content, now: str) -> str:
         _verdict(content),
         f"{summary.finished:,} of {summary.blocks:,} blocks, {quantity(summary.bytes, 'B')} in {summary.shards:,} files. As of {now}.",
     ]
+    if summary.damaged_regions:
+        parts.append(
+            f"The acquisition files have {summary.damaged_regions:,} damaged regions: signals in them that cannot be "
+            "counted are in none of these numbers."
+        )
     return result(equation, " ".join(parts), not summary.left and not summary.quarantined)
 
 

@@ -39,6 +39,9 @@ _ORDER = [column.name for column in IDENTITY] + ["label", "probability"] + [colu
 
 NUMBER = scalar("signal", "uint64", "number of the signal in its run, from 0")
 
+RUN = "run"
+"""Column of tables that names the run."""
+
 
 @dataclass(frozen=True)
 class Quantity:
@@ -156,6 +159,10 @@ class Contents:
         """
         found = self._found.get(name)
         if found is None:
+            if name == RUN:
+                raise ConfigurationError(
+                    f"{self.store}: '{RUN}' is no stored column; choose runs with --run (in Python: run=...), tables have it anyway"
+                )
             raise ConfigurationError(
                 f"{self.store}: the results hold no column '{name}'{nearest(name, self._found)}; "
                 f"columns: {', '.join(self._found)}"

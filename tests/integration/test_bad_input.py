@@ -99,6 +99,8 @@ def test_a_truncated_file_is_processed_up_to_its_end_and_the_rest_is_listed(tmp_
     summary = facts("run", write_config(tmp_path / "campaign.toml", "*.psdz", network), check=None)
     assert summary["signals"] == readable
     assert summary["missing"] == 0
+    assert summary["damaged_regions"] == len(index["scan"]["damage"])
+    assert "damaged regions: signals in them" in (tmp_path / "campaign/report.html").read_text()
     assert "run_1.psdz" in psdbatch("index", path, "--show").stdout
 
 

@@ -75,3 +75,12 @@ def test_pace_counts_the_time_of_the_first_blocks_and_falls_when_nothing_comes()
     assert pace.rate(1010.0) == 500
     assert pace.rate(1020.0) == 250
     assert pace.rate(1010.0 + 2 * WINDOW) == 0
+
+
+def test_pace_of_blocks_that_take_long_is_theirs() -> None:
+    pace = Pace()
+    for number in range(1, 11):
+        pace.add(now=600.0 * number, started=600.0 * (number - 1), signals=1_000_000)
+        assert pace.rate(600.0 * number) == pytest.approx(1_000_000 / 600, rel=0.34)
+    assert pace.rate(6500.0) > 1000  # the next block is under way
+    assert pace.rate(9000.0) == 0
