@@ -35,6 +35,19 @@ def complete_formats(context: click.Context, parameter: click.Parameter, incompl
     return [CompletionItem(name) for name in sorted(names) if name.startswith(incomplete)]
 
 
+FORMAT = click.option(
+    "--format",
+    "format_name",
+    default="auto",
+    show_default=True,
+    shell_complete=complete_formats,
+    help="Acquisition format of all files.",
+)
+FORMAT_OPTIONS = click.option(
+    "--option", "options", multiple=True, metavar="KEY=VALUE", help="Option of the format; may be repeated."
+)
+
+
 def read_options(pairs: tuple[str, ...]) -> dict[str, Any]:
     """``KEY=VALUE`` pairs; values are read as TOML where they are (``5``, ``true``), else as text."""
     import tomllib

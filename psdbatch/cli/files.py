@@ -6,20 +6,23 @@ from pathlib import Path
 
 import click
 
-from psdbatch.cli.common import DIRECTORY, JSON, PATH, complete_formats, open_console, print_json, read_options
+from psdbatch.cli.common import (
+    DIRECTORY,
+    FORMAT,
+    FORMAT_OPTIONS,
+    JSON,
+    PATH,
+    complete_formats,
+    open_console,
+    print_json,
+    read_options,
+)
 
 
 @click.command()
 @click.argument("files", nargs=-1, required=True, type=PATH)
-@click.option(
-    "--format",
-    "format_name",
-    default="auto",
-    show_default=True,
-    shell_complete=complete_formats,
-    help="Acquisition format of all files.",
-)
-@click.option("--option", "options", multiple=True, metavar="KEY=VALUE", help="Option of the format; may be repeated.")
+@FORMAT
+@FORMAT_OPTIONS
 @click.option("--show", is_flag=True, help="List the damaged regions.")
 @JSON
 def index(files: tuple[Path, ...], format_name: str, options: tuple[str, ...], show: bool, as_json: bool) -> None:
@@ -125,7 +128,7 @@ def convert(
     shell_complete=complete_formats,
     help="Any format that can be written.",
 )
-@click.option("--option", "options", multiple=True, metavar="KEY=VALUE", help="Option of the format; may be repeated.")
+@FORMAT_OPTIONS
 @click.option(
     "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Setting of the simulation; may be repeated."
 )

@@ -7,7 +7,15 @@ from typing import Any
 
 import click
 
-from psdbatch.cli.common import JSON, PATH, complete_formats, open_console, print_json, read_options
+from psdbatch.cli.common import (
+    FORMAT,
+    FORMAT_OPTIONS,
+    JSON,
+    PATH,
+    open_console,
+    print_json,
+    read_options,
+)
 
 
 @click.command()
@@ -19,15 +27,8 @@ from psdbatch.cli.common import JSON, PATH, complete_formats, open_console, prin
 @click.option(
     "--campaign", default="campaign", show_default=True, help="Directory of the campaign, relative to the file's own."
 )
-@click.option(
-    "--format",
-    "format_name",
-    default="auto",
-    show_default=True,
-    shell_complete=complete_formats,
-    help="Acquisition format of all files.",
-)
-@click.option("--option", "options", multiple=True, metavar="KEY=VALUE", help="Option of the format; may be repeated.")
+@FORMAT
+@FORMAT_OPTIONS
 @click.option(
     "--cluster",
     type=click.Choice(["local", "slurm", "sge"]),

@@ -20,12 +20,13 @@ from psdbatch.training_set.choose import Choice, choose, gather
 from psdbatch.training_set.columns import set_columns
 from psdbatch.training_set.facts import PARTS
 from psdbatch.training_set.grid import Grid
+from psdbatch.training_set.opening import open_source
 from psdbatch.training_set.order import order_plot
 from psdbatch.training_set.places import Place, file_groups, number_files
 from psdbatch.training_set.provenance import set_facts
 from psdbatch.training_set.question import check_same
 from psdbatch.training_set.shuffle import Buckets, row_dtype
-from psdbatch.training_set.sources import SignalSource, open_source
+from psdbatch.training_set.sources import SignalSource
 from psdbatch.training_set.store import StoredSet, open_set
 from psdbatch.training_set.strata import make_strata
 from psdbatch.training_set.survey import Counting, Counts, FileSurvey, survey_file

@@ -137,22 +137,3 @@ class SignalSource(ABC):
     @abstractmethod
     def question(self) -> dict[str, Any]:
         """What the set depends on besides the settings: states of files by path."""
-
-
-def open_source(settings: Source, run_pattern: str) -> SignalSource:
-    """The source that ``settings`` describe, its files found and indexed.
-
-    Raises
-    ------
-    PsdbatchError
-        Files are missing, in no known format, or not what they were.
-    """
-    from psdbatch.training_set.from_campaign import CampaignSource
-    from psdbatch.training_set.from_files import FileSource
-    from psdbatch.training_set.from_simulation import SimulationSource
-
-    if settings.files is not None:
-        return FileSource(settings, run_pattern)
-    if settings.campaign is not None:
-        return CampaignSource(settings)
-    return SimulationSource(settings)
