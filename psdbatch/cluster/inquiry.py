@@ -16,7 +16,7 @@ from psdbatch.errors import BatchSystemError
 logger = logging.getLogger(__name__)
 
 HURRY = 5.0
-"""Least seconds between two questions to a batch system, when a worker was lost."""
+"""Seconds between two questions to a batch system when a worker was lost; twice as many each time in a row."""
 
 
 @dataclass
@@ -52,6 +52,7 @@ class Inquiry:
         self._groups, self._systems, self._poll = groups, systems, poll
         self._asked = 0.0
         self._hurry = False
+        self._least = HURRY
 
     def soon(self) -> None:
         """Ask earlier than usual."""
@@ -60,8 +61,9 @@ class Inquiry:
     async def ask(self) -> Answers:
         """Answers of the batch systems, if it is time to ask; a system that does not answer is left out."""
         now = time.monotonic()
-        if now - self._asked < (HURRY if self._hurry else self._poll):
+        if now - self._asked < (min(self._least, self._poll) if self._hurry else self._poll):
             return Answers()
+        self._least = 2 * self._least if self._hurry else HURRY  # a worker may be missing for minutes
         self._asked, self._hurry = now, False
         answers = Answers()
         for kind, system in self._systems.items():
