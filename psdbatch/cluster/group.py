@@ -175,6 +175,7 @@ class Group:
             self._start = time.time() - placed.asked
         placed.arrived(address)
         self._proven.add(placed.node)
+        self._fruitless_on.pop(placed.node, None)
         self._fruitless, self._no_node, self.given_up = 0, False, None
 
     def gone(self, placed: Placed) -> None:
@@ -200,8 +201,9 @@ class Group:
         """A job ended before its worker was ready: perhaps for its node, if others are known to work."""
         self._fruitless += 1
         self._fruitless_on[node] += 1
-        working = self._proven | {placed.node for placed in self.jobs.values() if placed.addresses}
-        if node and working - {""} and node not in working and self._fruitless_on[node] >= SICK:
+        at_work = {placed.node for placed in self.jobs.values() if placed.address is not None}
+        others = (self._proven | at_work) - {node, ""}
+        if node and others and node not in at_work and self._fruitless_on[node] >= SICK:
             self.avoided.add(node)
             self._fruitless = 0
 

@@ -231,10 +231,10 @@ def _storing(campaign: CampaignDirectory, block: Block) -> Iterator[None]:
         yield
     except OSError as error:
         advice = _ADVICE.get(error.errno or 0, "see the system's log")
-        raise StorageError(
-            f"{campaign.path}: block {block.name} cannot be stored: {error.strerror or error}; {advice}; finished blocks are safe",
-            lasting=error.errno in _ADVICE,
-        ) from error
+        failure = f"{campaign.path}: block {block.name} cannot be stored: {error.strerror or error}; {advice}"
+        if error.errno in _PERHAPS_THE_NODE and os.environ.get(GROUP) and _on_worker():
+            end_process(failure, campaign.logs)
+        raise StorageError(f"{failure}; finished blocks are safe", lasting=error.errno in _ADVICE) from error
 
 
 _ADVICE = {
@@ -245,8 +245,13 @@ _ADVICE = {
     errno.EPERM: "write permission is missing",
     errno.ENOENT: "the directory has vanished",
     errno.ENOTDIR: "the directory has vanished",
+    errno.ESTALE: "the directory has vanished",
 }
 """What to do about a file system that will not take the next block either."""
+
+_PERHAPS_THE_NODE = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.ESTALE}
+"""What a farm's node may have alone, for want of a mounted file system.  Its worker ends itself, as the next one there will
+not pass the examination; if all nodes are like that, the campaign ends for want of workers."""
 
 
 def _report(started: float, result: BlockResult, engine: BatchedEngine) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import signal
@@ -21,6 +22,7 @@ from psdbatch.campaign.journal import Journal
 from psdbatch.cluster.deaths import Death
 from psdbatch.cluster.farm import open_farm
 from psdbatch.cluster.jobs import JobSheet
+from psdbatch.cluster.names import GROUP
 from psdbatch.cluster.settings import SETTINGS
 from psdbatch.config import Cluster
 from psdbatch.coordination.coordinator import give_up
@@ -29,7 +31,7 @@ from psdbatch.coordination.failures import Troubles
 from psdbatch.coordination.witness import Witness
 from psdbatch.errors import AcquisitionFileError, DeviceError, NoTimeLeftError, ReadError, StorageError
 from psdbatch.monitor.progress import Progress
-from psdbatch.processing.process import BlockTask, block_task, sound_device
+from psdbatch.processing.process import BlockTask, _storing, block_task, sound_device
 from tests.small_campaign import SmallCampaign, small_campaign
 
 
@@ -318,6 +320,24 @@ def test_a_worker_whose_device_fails_ends_itself_and_the_block_is_treated_by_the
     assert (
         "the worker died: ended itself: block run_1/000001: the device fails" in campaign.directory.journal.read_text()
     )
+
+
+def node_loses_its_file_system_once(task: BlockTask) -> list[CommitRecord]:
+    block, first = task.blocks[0], task.blocks[0].name.number == 1 and attempts(task) == 1
+    os.environ[GROUP] = "v100" if first else ""
+    with _storing(CampaignDirectory(Path(task.campaign)), block):
+        if first:
+            raise OSError(errno.EROFS, "Read-only file system")
+        return commit(task, lambda *_: None)
+
+
+def test_a_node_without_its_file_system_costs_its_worker_and_not_the_campaign(tmp_path: Path) -> None:
+    campaign = small_campaign(tmp_path / "campaign")
+    with workers(1, 1, campaign.directory.logs) as client:
+        assert dispatcher(client, campaign, node_loses_its_file_system_once).run(single(campaign)) == []
+    assert len(committed(campaign)) == len(list(single(campaign)))
+    assert not any(record.quarantine for record in committed(campaign).values())
+    assert "cannot be stored: Read-only file system" in campaign.directory.journal.read_text()
 
 
 def each_block_fails_once(task: BlockTask) -> list[CommitRecord]:

@@ -77,9 +77,25 @@ def test_a_node_where_jobs_come_to_nothing_is_left_out_if_others_work() -> None:
         assert group.avoided == (set() if number < 3 else {"node7"} if number < 5 else {"node7", "node8"})
     assert group.hopeless() is None
     placed = submitted(group, 6)
-    placed.node = "node1"  # which has proven that it works
-    group.ended(placed, "it ended with exit code 1")
+    placed.node = "node1"  # where a worker is at work
+    for _ in range(3):
+        group.ended(placed, "it ended with exit code 1")
     assert group.avoided == {"node7", "node8"}
+
+
+def test_a_node_that_worked_once_is_left_out_when_nothing_comes_of_its_jobs_any_more() -> None:
+    group = group_of_jobs()
+    for number in (1, 2):
+        placed = submitted(group, number)
+        placed.node = f"node{number}"
+        group.arrived(placed, f"tcp://node{number}:1")
+    group.ended(placed, "it ended with exit code 77")  # node2 has lost its file system
+    for number in (3, 4):
+        placed = submitted(group, number)
+        placed.node = "node2"
+        group.ended(placed, "it ended with exit code 77")
+    assert group.avoided == {"node2"}
+    assert group.hopeless() is None
 
 
 def test_jobs_that_others_ended_do_not_speak_against_a_group() -> None:
