@@ -149,8 +149,8 @@ class Account:
             run.name: np.cumsum([0, *(file.signals for file in run.files)], dtype=np.int64) for run in self.plan.runs
         }
 
-    def add(self, record: CommitRecord) -> None:
-        """Add a block."""
+    def add(self, record: CommitRecord) -> Tally | None:
+        """Add a block; its tally, if that is wanted and can be read."""
         self.totals["finished"] += 1
         self.totals["quarantined"] += record.quarantine is not None
         self.totals["written"] += record.written
@@ -170,8 +170,7 @@ class Account:
         elif record.refusals:
             self._add_refusals(record)
         self._add_work(record)
-        if self.physics and "tally" in record.report:
-            self._add_tally(run, record.report["tally"])
+        return self._add_tally(run, record.report["tally"]) if self.physics and "tally" in record.report else None
 
     def file_of(self, run: str, signal: int) -> int:
         """Number of the file that holds a signal of a run."""
@@ -219,22 +218,23 @@ class Account:
         self.throughput.add(name, started, finished, record.signals)
         self.recent.add(started, finished, record.signals)
 
-    def _add_tally(self, run: RunAccount, text: Any) -> None:
+    def _add_tally(self, run: RunAccount, text: Any) -> Tally | None:
         """A tally that this version cannot read counts as none."""
         try:
             tally = Tally.decode(text)
         except (ValueError, KeyError, TypeError, AttributeError):
-            return
+            return None
         if self.tally is None:
             self.tally = Tally.empty(tally.classes)
         if tally.classes != self.tally.classes:
-            return
+            return None
         self.totals["tallied"] += 1
         self.tally.add(tally)
         answers = tally.answers.sum(axis=0)
         run.answers = answers if run.answers is None else run.answers + answers
         run.ratio += tally.ratio.sum(axis=0)
         run.residual += tally.residual.sum(axis=0)
+        return tally
 
 
 def _count(counts: Counter[Any], name: Any, others: Any) -> None:

@@ -78,10 +78,9 @@ class Live:
     in_flight: Callable[[], int] = lambda: 0
 
     def __post_init__(self) -> None:
-        self._account = Account(self.plan)
+        self._account = Account(self.plan, physics=True)
         self._news: queue.Queue[CommitRecord] = queue.Queue(WAITING)
         self._paces: dict[str, Pace] = {}
-        self._tally: Tally | None = None
         self._runs: OrderedDict[str, Tally] = OrderedDict()
         self._known = Account(self.reference.plan, physics=True) if self.reference else None
         self._reference = view.ReferenceView(self.reference.name, "being read") if self.reference else None
@@ -141,29 +140,14 @@ class Live:
 
     def add(self, record: CommitRecord, now: float | None = None) -> None:
         """Add a block; ``now`` is when it was finished, if in this pass."""
-        self._account.add(record)
+        tally = self._account.add(record)
         if now is not None and "started" in record.report:
             group = record.report.get("group", "")
             self._paces.setdefault(group, Pace()).add(now, record.report["started"], record.signals)
-        text = record.report.get("tally")
-        if text is None:
-            return
-        try:
-            self._count(record.run, Tally.decode(text))
-        except (
-            ValueError,
-            KeyError,
-            TypeError,
-            AttributeError,
-        ) as error:  # of another version: its block counts, its physics does not
-            logger.warning("the physics of block %s is not counted: %s", record.name, error)
+        if tally is not None and self.reference is not None:
+            self._add_to_run(record.run, tally)
 
-    def _count(self, run: str, tally: Tally) -> None:
-        if self._tally is None:
-            self._tally = Tally.empty(tally.classes)
-        self._tally.add(tally)
-        if self.reference is None:
-            return
+    def _add_to_run(self, run: str, tally: Tally) -> None:
         if run not in self._runs:
             self._runs[run] = Tally.empty(tally.classes)
         self._runs[run].add(tally)
@@ -205,11 +189,11 @@ class Live:
         known = self._reference.tally if self._reference else None
         at, finished = self._compared
         count = self._account.totals["finished"]
-        if known is None or self._tally is None or finished == count or time.monotonic() - at < COMPARE:
+        if known is None or self._account.tally is None or finished == count or time.monotonic() - at < COMPARE:
             return
         classes = self.classes if self._reference and self._reference.same_classes else None
         complete = count >= self.blocks
-        alarms = [view.DriftAlarm("", drift) for drift in compare(self._tally, known, classes, complete)]
+        alarms = [view.DriftAlarm("", drift) for drift in compare(self._account.tally, known, classes, complete)]
         seen = {(alarm.drift.board, alarm.drift.channel, alarm.drift.what) for alarm in alarms}
         if len(self.plan.runs) > 1:
             for run, tally in reversed(self._runs.items()):
@@ -255,7 +239,7 @@ class Live:
             throughput=view.Throughput(
                 account.throughput.width, {name: dict(steps) for name, steps in account.throughput.groups.items()}
             ),
-            tally=None if self._tally is None else copy.deepcopy(self._tally),
+            tally=None if self._account.tally is None else copy.deepcopy(self._account.tally),
             reference=self._reference,
             alarms=self._alarms,
             all_alarms=self._all_alarms,
