@@ -194,9 +194,9 @@ class BatchCluster(SpecCluster):  # type: ignore[misc]
             self._inquiry.soon()  # its worker is gone: it ends soon, and whose fault that was must be known
         if why := system.never(facts):
             await self._impossible(placed, f"job {facts.id} of worker group '{placed.group}' can never start: {why}")
-        if facts.state is JobState.PENDING and placed.address is None:
-            for address in placed.addresses:  # put back by force: workers' jobs ask for no second run
-                self.deaths.report(address, Death(f"its job {facts.id} was put back in the queue", innocent=True))
+        if placed.address is None and (what := _kept_from_work(system, facts)):
+            for address in placed.addresses:
+                self.deaths.report(address, Death(f"its job {facts.id} was {what}", innocent=True))
         if facts.ends is not None and placed.address and placed.told(facts.ends):
             try:
                 await self.scheduler.rpc(placed.address).job_ends(ends=facts.ends)
@@ -344,3 +344,10 @@ class BatchCluster(SpecCluster):  # type: ignore[misc]
         if placed.id is not None:
             self._reaper.ended(self.groups[placed.group].system, placed.id)
             self.listener.ended(placed.group, placed.name, placed.id, reason)
+
+
+def _kept_from_work(system: BatchSystem, facts: QueuedJob) -> str:
+    """What somebody did to a job that is still there, so that its worker is not."""
+    if facts.state is JobState.PENDING:  # by force: workers' jobs ask for no second run
+        return "put back in the queue"
+    return "suspended" if system.suspended(facts) else ""

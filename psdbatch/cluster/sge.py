@@ -38,6 +38,7 @@ class GridEngine(BatchSystem):
     site_variables = ("SGE_ROOT", "SGE_CELL", "SGE_CLUSTER_NAME", "SGE_QMASTER_PORT", "SGE_EXECD_PORT")
     enduring = ("-r y", "-notify")
     run_again = "exit 99"
+    suspension = re.compile("[sST]")  # by its owner, its queue, a threshold
     passing = (
         "commlib error",
         "unable to send message",

@@ -55,6 +55,7 @@ class SLURM(BatchSystem):
     site_variables = ("SLURM_CONF", "SLURM_CLUSTERS")
     enduring = ("--requeue",)
     run_again = 'scontrol requeue "$SLURM_JOB_ID"'
+    suspension = re.compile("SUSPENDED|STOPPED")
     passing = (
         "Unable to contact slurm controller",
         "Socket timed out",

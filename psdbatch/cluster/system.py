@@ -7,6 +7,7 @@ and wait for the answer: call them in a thread where nothing may wait.
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
@@ -98,6 +99,8 @@ class BatchSystem(ABC):
     """Shell line with which a job that is about to end has itself queued again."""
     enduring: ClassVar[tuple[str, ...]]
     """Options of a job that runs again if its node dies, and hears of its end before it comes."""
+    suspension: ClassVar[re.Pattern[str]]
+    """Found in how a running job stands while it is suspended."""
     passing: ClassVar[tuple[str, ...]]
     """Parts of complaints that say nothing about a job: the server is restarting, overloaded, out of reach."""
 
@@ -155,6 +158,10 @@ class BatchSystem(ABC):
     @abstractmethod
     def never(self, job: QueuedJob) -> str | None:
         """Why a pending job cannot start whatever becomes free, or None if it may."""
+
+    def suspended(self, job: QueuedJob) -> bool:
+        """Whether the job holds its node but may not work for now."""
+        return job.state is JobState.RUNNING and bool(self.suspension.search(job.reason))
 
     @abstractmethod
     def options(self, job: JobRequest, name: str, log: Path) -> list[str]:

@@ -13,7 +13,9 @@ from psdbatch.cluster.deaths import Deaths
 from psdbatch.cluster.group import PATIENCE, Placed
 from psdbatch.cluster.jobs import JobSheet
 from psdbatch.cluster.reaper import Reaper
-from psdbatch.cluster.system import JobEnd
+from psdbatch.cluster.sge import GridEngine
+from psdbatch.cluster.slurm import SLURM
+from psdbatch.cluster.system import JobEnd, JobState, QueuedJob
 from psdbatch.config.cluster import Cluster, WorkerGroup
 
 
@@ -81,3 +83,33 @@ def test_a_group_with_a_worker_is_not_given_up_and_gets_jobs_again_after_it(clus
     assert cluster.failure is None
     assert group.given_up is None
     assert group.hopeless() is None  # so that it is asked for jobs again
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "innocent"),
+    [
+        (JobState.RUNNING, "SUSPENDED", "was suspended"),
+        (JobState.PENDING, "BeginTime", "was put back in the queue"),
+        (JobState.RUNNING, "", None),
+        (JobState.RUNNING, "COMPLETING", None),
+    ],
+)
+def test_who_suspends_a_job_or_puts_it_back_is_to_blame(
+    cluster: BatchCluster, state: JobState, reason: str, innocent: str | None
+) -> None:
+    placed = submitted(cluster, 1)
+    cluster.groups["v100"].arrived(placed, "tcp://node:1")
+    cluster.groups["v100"].gone(placed)
+    cluster.sync(cluster._seen, SLURM(), placed, QueuedJob("1", state, reason))
+    death = cluster.deaths.of("tcp://node:1")
+    if innocent is None:
+        assert death is None
+    else:
+        assert death is not None
+        assert death.innocent
+        assert innocent in death.reason
+
+
+@pytest.mark.parametrize(("state", "suspended"), [("r", False), ("s", True), ("S", True), ("T", True), ("", False)])
+def test_a_suspended_job_of_grid_engine_is_known_by_its_letters(state: str, suspended: bool) -> None:
+    assert GridEngine().suspended(QueuedJob("1", JobState.RUNNING, "" if state == "r" else state)) is suspended
