@@ -24,7 +24,7 @@ from psdbatch.config.cluster import Cluster, System
 from psdbatch.config.training import TrainingConfig
 from psdbatch.coordination.jobs import COORDINATOR_SUBMITTED, CampaignJob, ask_queue, submitted_jobs
 from psdbatch.coordination.lock import current
-from psdbatch.coordination.notice import PATIENCE
+from psdbatch.coordination.notice import PATIENCE, SIGNAL
 from psdbatch.errors import BatchSystemBusyError, CampaignError, ConfigurationError, ExitCode, ModelError, StorageError
 
 NOTICE = 300.0
@@ -193,6 +193,7 @@ def job_script(system: BatchSystem, errand: Errand) -> str:
     options = system.options(job, f"psdbatch-{_word(directory.path.name)}", directory.logs / "coordinator-{job}.log")
     options += system.enduring
     notice = min(NOTICE, job.walltime / 3)
+    limit = round(job.walltime - notice)
     command = [errand.command, str(directory.coordinator_config), *errand.options]
     program = shlex.join([job.python or sys.executable, "-m", "psdbatch", *command])
     kept = [*KEPT_VARIABLES, *system.site_variables, *sorted(key for key in os.environ if key.startswith("PSDBATCH_"))]
@@ -210,7 +211,8 @@ def job_script(system: BatchSystem, errand: Errand) -> str:
             "",
             "# Some batch systems signal all processes of a job, and warn with USR1 and USR2: the coordinator knows TERM,",
             "# to stop at once, and XCPU, to let blocks end first.",
-            f"(trap '' USR1 USR2; exec timeout --foreground --signal=XCPU {job.walltime - notice:.0f} {program}) &",
+            "trap '' USR1 USR2",
+            f"(exec timeout --foreground --preserve-status --signal=XCPU {limit} {program}) &",
             "coordinator=$!",
             "trap : USR1",
             "trap 'kill -TERM \"$coordinator\" 2>/dev/null' TERM INT USR2",
@@ -220,8 +222,8 @@ def job_script(system: BatchSystem, errand: Errand) -> str:
             'while [ "$code" -gt 128 ] && kill -0 "$coordinator" 2>/dev/null; do wait "$coordinator"; code=$?; done',
             'if [ "$code" -gt 128 ]; then wait "$coordinator"; last=$?; [ "$last" = 127 ] || code=$last; fi',
             "",
-            "# 124: 'timeout' stopped it.",
-            'if [ "$code" = 124 ]; then',
+            "# Its time was over, and it has not come to its end: blocks are left, or XCPU ended it before it could answer to it.",
+            f'if [ "$SECONDS" -ge {limit} ] && {{ [ "$code" = {int(ExitCode.UNFINISHED)} ] || [ "$code" = {128 + SIGNAL} ]; }}; then',
             '  echo "psdbatch: the time of this job is nearly over; it is queued again"',
             f"  {system.run_again}",
             f"  code={int(ExitCode.UNFINISHED)}",

@@ -269,6 +269,7 @@ def test_a_file_compressed_as_a_whole_is_one_chain_with_the_same_answers(
     }
 
 
+@pytest.mark.long  # a worker that ends itself: test_worker_deaths
 def test_a_block_over_its_time_limit_is_given_up_with_the_reason(tmp_path: Path, archive: Path) -> None:
     endless = write_network(tmp_path / "endless.pb", hidden=(3500, 3500, 3500))
     config = write_config(

@@ -121,6 +121,7 @@ def test_slurm_and_grid_engine_work_under_one_scheduler(
     sge.wait_empty(60)
 
 
+@pytest.mark.long  # as on SLURM
 def test_a_deleted_worker_job_is_replaced_and_nobody_is_blamed(
     sge: GridEngine, material: Material, tmp_path: Path, run: Run
 ) -> None:
@@ -237,6 +238,7 @@ def is_locked(gpu: int) -> bool:
     return subprocess.run(["flock", "--nonblock", path, "true"], check=False).returncode != 0
 
 
+@pytest.mark.long
 def test_jobs_of_one_node_lock_different_gpus(sge: GridEngine, material: Material, tmp_path: Path, run: Run) -> None:
     group = sge_group("v100", jobs=2, gpu_locks=2)
     process = run(material.config(tmp_path, farm(group), processing=SMALL))

@@ -150,6 +150,7 @@ def test_what_the_batch_system_refuses_is_said_in_its_own_words(
 
 
 @batch
+@SGE_RESEMBLES
 def test_a_cancelled_coordinator_stops_in_order_and_the_campaign_goes_on_later(
     system: BatchSystem, tmp_path: Path, archive: Path, uninterrupted: dict[str, str]
 ) -> None:
@@ -214,21 +215,18 @@ def test_a_coordinator_queued_again_in_mid_campaign_resumes(
 
 @batch
 @SGE_RESEMBLES
-def test_a_coordinator_whose_time_is_over_goes_on_in_a_new_job(
-    system: BatchSystem, tmp_path: Path, archive: Path
-) -> None:
+def test_a_coordinator_whose_time_is_over_goes_on_in_a_new_job(system: BatchSystem, tmp_path: Path) -> None:
     """The network is too slow for one job of this length; that the campaign ends takes too long for a test."""
     campaign = tmp_path / "campaign"
+    write_file(tmp_path / "run_1/board1.psdz", pulses(200_000, 1))
     write_network(tmp_path / "slow.pb", hidden=(4000, 4000))
-    config = configuration(tmp_path, archive, system.kind, walltime="60 s")
-    config.write_text(config.read_text().replace(str(archive / "slow.pb"), str(tmp_path / "slow.pb")))
-    job = submitted(config)
+    job = submitted(configuration(tmp_path, tmp_path, system.kind, walltime="60 s"))
     wait_for(lambda: "queued again" in "".join(p.read_text() for p in campaign.glob("logs/coordinator-*")), campaign)
     wait_for(lambda: (now := listed(system, job)) and now.state is JobState.PENDING, campaign)
     last = json.loads((campaign / "journal.jsonl").read_text().splitlines()[-1])
     assert last["event"] == "stopped"
     assert last["reason"].startswith("TimeIsOverError")
-    assert committed(campaign) < 42
+    assert committed(campaign) < 400
     facts("cancel", campaign)
     wait_for_end(system, job, campaign)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 
+import pytest
 from rich.console import Console
 
 from psdbatch.monitor.progress import Progress
@@ -34,7 +35,8 @@ def test_the_pace_counts_from_the_first_commit_of_this_pass() -> None:
     assert "left" in progress.line()
 
 
-def test_a_terminal_gets_a_bar() -> None:
+def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")  # a dumb one gets lines
     text = io.StringIO()
     progress = Progress(Console(file=text, force_terminal=True, width=120))
     with progress:

@@ -109,6 +109,13 @@ def test_a_job_whose_time_is_over_has_itself_queued_again(tmp_path: Path, system
     assert ("scontrol requeue 7" in done.stdout) == (system == "slurm")
 
 
+@pytest.mark.parametrize("code", [0, 3])
+def test_a_campaign_that_ends_in_its_last_minutes_is_not_queued_again(tmp_path: Path, code: int) -> None:
+    path = script(tmp_path, f"trap 'exit {code}' XCPU; while :; do sleep 0.1; done", walltime="1.5 s")
+    done = subprocess.run(["bash", path], capture_output=True, text=True, check=False, timeout=30)
+    assert (done.returncode, done.stdout) == (code, "")
+
+
 def test_a_campaign_that_ends_is_not_queued_again(tmp_path: Path) -> None:
     done = subprocess.run(["bash", script(tmp_path, "exit 4")], capture_output=True, text=True, check=False, timeout=30)
     assert (done.returncode, done.stdout) == (4, "")
