@@ -170,7 +170,10 @@ def test_a_cancelled_coordinator_stops_in_order_and_the_campaign_goes_on_later(
 
 @batch
 @SGE_RESEMBLES
-def test_workers_left_by_a_dead_coordinator_are_cancelled(system: BatchSystem, tmp_path: Path) -> None:
+def test_workers_left_by_a_dead_coordinator_are_cancelled(
+    system: BatchSystem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # where the jobs' output goes
     campaign = tmp_path / "campaign"
     campaign.mkdir()
     script = tmp_path / "worker.sh"
