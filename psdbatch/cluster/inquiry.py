@@ -87,4 +87,4 @@ async def _ask(system: BatchSystem, placed: Mapping[str, Placed], answers: Answe
     gone = [job for job in placed if job not in found or found[job].state is JobState.FINISHED]
     ends = await asyncio.to_thread(system.how_it_ended, gone) if gone else {}
     answers.queued += [(system, placed[job], facts) for job, facts in found.items() if job not in gone]
-    answers.ended += [(placed[job], ends.get(job, JobEnd("no reason became known"))) for job in gone]
+    answers.ended += [(placed[job], ends.get(job, JobEnd())) for job in gone]

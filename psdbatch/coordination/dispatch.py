@@ -25,6 +25,7 @@ from distributed import Client, Future
 from psdbatch.campaign.commit import CommitRecord
 from psdbatch.campaign.plan import Block
 from psdbatch.cluster.deaths import Death
+from psdbatch.cluster.system import UNKNOWN_END
 from psdbatch.coordination.failures import Troubles, Verdict
 from psdbatch.processing.process import BlockTask, process_blocks
 from psdbatch.processing.telling import work_and_tell
@@ -278,7 +279,7 @@ class Dispatcher:
             if death is None and time.monotonic() < entry.until:
                 waiting.append(entry)
                 continue
-            death = death or Death("no reason became known")
+            death = death or Death(UNKNOWN_END)
             left_over += self._act(entry.task, entry.troubles, entry.error, entry.worker, death)
         self._bereaved = waiting
         return left_over

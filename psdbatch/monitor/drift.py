@@ -82,6 +82,16 @@ class Drift:
     sigmas: float
     signals: int
 
+    @property
+    def named(self) -> str:
+        """What was compared, as a cell of a table."""
+        return f"{self.what} ({self.kind})" if self.kind in ("silent", "new") else self.what
+
+    @property
+    def significance(self) -> str:
+        """Standard deviations, as a cell of a table."""
+        return "–" if self.kind in ("silent", "new") else f"{self.sigmas:.0f}"
+
     def __str__(self) -> str:
         where = f"board {self.board} channel {self.channel}"
         if self.kind == "silent":

@@ -45,10 +45,10 @@ def _alarms(found: list[Drift]) -> list[str]:
         [
             drift.board,
             drift.channel,
-            f"{drift.what} ({drift.kind})" if drift.kind in ("silent", "new") else drift.what,
+            drift.named,
             f"{drift.value:,.4g}",
             f"{drift.reference:,.4g}",
-            "–" if drift.kind in ("silent", "new") else f"{drift.sigmas:.0f}",
+            drift.significance,
         ]
         for drift in found[:MOST_ROWS]
     ]

@@ -129,14 +129,10 @@ def alarms_table(view: View) -> str:
         (
             f"{alarm.drift.board}",
             f"{alarm.drift.channel}",
-            escape(
-                f"{alarm.drift.what} ({alarm.drift.kind})"
-                if alarm.drift.kind in ("silent", "new")
-                else alarm.drift.what
-            ),
+            escape(alarm.drift.named),
             f"{alarm.drift.value:,.4g}",
             f"{alarm.drift.reference:,.4g}",
-            "–" if alarm.drift.kind in ("silent", "new") else f"{alarm.drift.sigmas:.0f}",
+            alarm.drift.significance,
             escape(alarm.run or "all"),
         )
         for alarm in view.alarms[:ROWS]
