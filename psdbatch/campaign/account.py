@@ -13,6 +13,7 @@ from psdbatch.campaign.commit import CommitRecord
 from psdbatch.campaign.directory import BlockName
 from psdbatch.campaign.plan import Plan
 from psdbatch.campaign.throughput import RecentPace, Throughput
+from psdbatch.monitor.drift_watch import DriftWatch
 from psdbatch.monitor.tally import Tally
 
 LISTED = 200
@@ -103,6 +104,8 @@ class Account:
         Whose records are added.
     physics
         Whether tallies are added too; a status needs none.
+    watch
+        Is shown each block's tally, to compare it with a reference.
 
     Attributes
     ----------
@@ -126,6 +129,7 @@ class Account:
 
     plan: Plan
     physics: bool = False
+    watch: DriftWatch | None = None
     totals: Counter[str] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
     seconds: Counter[str] = field(default_factory=Counter)
@@ -149,8 +153,8 @@ class Account:
             run.name: np.cumsum([0, *(file.signals for file in run.files)], dtype=np.int64) for run in self.plan.runs
         }
 
-    def add(self, record: CommitRecord) -> Tally | None:
-        """Add a block; its tally, if that is wanted and can be read."""
+    def add(self, record: CommitRecord) -> None:
+        """Add a block."""
         self.totals["finished"] += 1
         self.totals["quarantined"] += record.quarantine is not None
         self.totals["written"] += record.written
@@ -170,7 +174,8 @@ class Account:
         elif record.refusals:
             self._add_refusals(record)
         self._add_work(record)
-        return self._add_tally(run, record.report["tally"]) if self.physics and "tally" in record.report else None
+        if self.physics and "tally" in record.report:
+            self._add_tally(run, record.report["tally"])
 
     def file_of(self, run: str, signal: int) -> int:
         """Number of the file that holds a signal of a run."""
@@ -218,23 +223,24 @@ class Account:
         self.throughput.add(name, started, finished, record.signals)
         self.recent.add(started, finished, record.signals)
 
-    def _add_tally(self, run: RunAccount, text: Any) -> Tally | None:
+    def _add_tally(self, run: RunAccount, text: Any) -> None:
         """A tally that this version cannot read counts as none."""
         try:
             tally = Tally.decode(text)
         except (ValueError, KeyError, TypeError, AttributeError):
-            return None
+            return
         if self.tally is None:
             self.tally = Tally.empty(tally.classes)
         if tally.classes != self.tally.classes:
-            return None
+            return
         self.totals["tallied"] += 1
         self.tally.add(tally)
         answers = tally.answers.sum(axis=0)
         run.answers = answers if run.answers is None else run.answers + answers
         run.ratio += tally.ratio.sum(axis=0)
         run.residual += tally.residual.sum(axis=0)
-        return tally
+        if self.watch is not None:
+            self.watch.add(run.name, tally)
 
 
 def _count(counts: Counter[Any], name: Any, others: Any) -> None:

@@ -83,6 +83,11 @@ class CampaignDirectory(CoordinatedDirectory):
         return self.path / "report.html"
 
     @property
+    def physics(self) -> Path:
+        """The physics of all blocks added up, as the last pass left it."""
+        return self.path / "physics.json"
+
+    @property
     def metadata(self) -> Path:
         """Checksums of the store's metadata files."""
         return self.path / "metadata.json"

@@ -13,9 +13,11 @@ from psdbatch.campaign.commit import CommitRecord, publish, published
 from psdbatch.campaign.directory import CampaignDirectory
 from psdbatch.campaign.history import FINISHED, SILENT, History, Pass
 from psdbatch.campaign.journal import Journal
+from psdbatch.campaign.physics import keep_physics
 from psdbatch.campaign.plan import Plan
 from psdbatch.campaign.sample import Sample, SampleState, choose_sample
 from psdbatch.errors import CampaignError, ExitCode
+from psdbatch.monitor.drift_watch import DriftWatch
 from psdbatch.results.store import METADATA, checksums, consolidate, read_metadata
 
 
@@ -95,9 +97,11 @@ def records(directory: CampaignDirectory, plan: Plan) -> Iterator[CommitRecord]:
                 yield CommitRecord.read(directory.record(name))
 
 
-def count_records(directory: CampaignDirectory, plan: Plan, physics: bool = False) -> Account:
-    """Add up all commit records; with ``physics`` their tallies, too."""
-    account = Account(plan, physics)
+def count_records(
+    directory: CampaignDirectory, plan: Plan, physics: bool = False, watch: DriftWatch | None = None
+) -> Account:
+    """Add up all commit records; with ``physics`` their tallies, too, which ``watch`` compares with a reference."""
+    account = Account(plan, physics, watch)
     for record in records(directory, plan):
         account.add(record)
     return account
@@ -149,6 +153,7 @@ def finalise(
     summary = summarise(account, passes, state)
     summary = replace(summary, processed=processed, elapsed=elapsed, groups=dict(groups or {}))
     _gather_metadata(directory)
+    keep_physics(directory, account)
     files.replace_durably(directory.summary, json.dumps(summary.facts(), indent=1).encode())
     return summary
 

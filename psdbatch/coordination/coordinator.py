@@ -17,6 +17,7 @@ from psdbatch.campaign.finalise import Summary, finalise
 from psdbatch.campaign.journal import Journal
 from psdbatch.campaign.plan import Block, Plan, PlannedRun, chains
 from psdbatch.campaign.prepare import Campaign
+from psdbatch.campaign.reference import watch_drift
 from psdbatch.campaign.sample import SAMPLED, Sample, choose_sample
 from psdbatch.cluster.farm import Farm, open_farm, worker_threads
 from psdbatch.cluster.jobs import JobSheet
@@ -81,7 +82,8 @@ def _run(campaign: Campaign, progress: Progress, sample: Sample | None) -> Summa
         journal.write("stopped", reason=f"{type(error).__name__}: {error}", groups=used)
         raise
     elapsed = time.time() - started
-    account = Account(campaign.plan, physics=True)
+    classes = campaign.schema(campaign.plan.runs[0].name).classes
+    account = Account(campaign.plan, physics=True, watch=watch_drift(campaign.config, campaign.plan, classes))
     summary = finalise(campaign.directory, campaign.plan, work.signals - work.done, elapsed, used, sample, account)
     journal.write("finished", **{name: fact for name, fact in summary.facts().items() if name != "passes"})
     _report(campaign.directory, account, journal, progress)

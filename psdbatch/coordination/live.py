@@ -14,7 +14,7 @@ import logging
 import queue
 import threading
 import time
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -27,13 +27,10 @@ from psdbatch.campaign.reference import ReferenceCampaign
 from psdbatch.coordination.pace import Pace
 from psdbatch.errors import CampaignError
 from psdbatch.monitor import view
-from psdbatch.monitor.drift import compare
-from psdbatch.monitor.tally import Tally
+from psdbatch.monitor.drift_watch import DriftAlarm, DriftWatch, Reference
 
 logger = logging.getLogger(__name__)
 
-MOST_RUNS = 16
-"""Runs that are compared with the reference one by one: those of which blocks came last."""
 LISTED = 50
 """Quarantined blocks, files with refused signals and alarms that are listed; all of them are counted."""
 WAITING = 10_000
@@ -78,13 +75,11 @@ class Live:
     in_flight: Callable[[], int] = lambda: 0
 
     def __post_init__(self) -> None:
-        self._account = Account(self.plan, physics=True)
+        self._watch = self._new_watch()
+        self._account = Account(self.plan, physics=True, watch=self._watch)
         self._news: queue.Queue[CommitRecord] = queue.Queue(WAITING)
         self._paces: dict[str, Pace] = {}
-        self._runs: OrderedDict[str, Tally] = OrderedDict()
-        self._known = Account(self.reference.plan, physics=True) if self.reference else None
-        self._reference = view.ReferenceView(self.reference.name, "being read") if self.reference else None
-        self._alarms: tuple[view.DriftAlarm, ...] = ()
+        self._alarms: tuple[DriftAlarm, ...] = ()
         self._all_alarms = 0
         self._failed = 0
         self._compared = (0.0, -1)
@@ -92,6 +87,11 @@ class Live:
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._work, name="dashboard", daemon=True)
         self.view = self.look()
+
+    def _new_watch(self) -> DriftWatch | None:
+        if self.reference is None:
+            return None
+        return DriftWatch(Reference(self.reference.name, "being read"), self.classes, len(self.plan.runs) > 1)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -140,20 +140,10 @@ class Live:
 
     def add(self, record: CommitRecord, now: float | None = None) -> None:
         """Add a block; ``now`` is when it was finished, if in this pass."""
-        tally = self._account.add(record)
+        self._account.add(record)
         if now is not None and "started" in record.report:
             group = record.report.get("group", "")
             self._paces.setdefault(group, Pace()).add(now, record.report["started"], record.signals)
-        if tally is not None and self.reference is not None:
-            self._add_to_run(record.run, tally)
-
-    def _add_to_run(self, run: str, tally: Tally) -> None:
-        if run not in self._runs:
-            self._runs[run] = Tally.empty(tally.classes)
-        self._runs[run].add(tally)
-        self._runs.move_to_end(run)
-        if len(self._runs) > MOST_RUNS:
-            self._runs.popitem(last=False)
 
     def _read_earlier(self) -> Iterator[bool]:
         while True:
@@ -169,37 +159,32 @@ class Live:
         self.unread = 0
 
     def _read_reference(self) -> Iterator[bool]:
-        if self.reference is None or self._known is None:
+        """What its last pass left, or else its records one by one."""
+        if self.reference is None or self._watch is None:
             return
-        try:
-            for record in self.reference.records():
-                self._known.add(record)
-                yield True
-        except (CampaignError, OSError) as error:
-            logger.warning("the reference cannot be read: %s", error)
-            self._reference = view.ReferenceView(self.reference.name, f"cannot be read: {error}")
-            return
-        same = self.reference.classes == self.classes
-        state = "" if same else f"its classes are {', '.join(self.reference.classes) or 'none'}: fractions not compared"
-        tally = self._known.tally
-        self._reference = view.ReferenceView(self.reference.name, state, tally, same)
+        tally = self.reference.physics()
+        if tally is None:
+            known = Account(self.reference.plan, physics=True)
+            try:
+                for record in self.reference.records():
+                    known.add(record)
+                    yield True
+            except (CampaignError, OSError) as error:
+                logger.warning("the reference cannot be read: %s", error)
+                self._watch.reference = Reference(self.reference.name, f"cannot be read: {error}")
+                return
+            tally = known.tally
+        self._watch.reference = self.reference.compared_with(tally, self.classes)
 
     def _compare(self) -> None:
-        """Compare all runs together, then each of the last ones, with the reference."""
-        known = self._reference.tally if self._reference else None
+        """Look for drifting channels, where something has changed and it was not just done."""
         at, finished = self._compared
         count = self._account.totals["finished"]
-        if known is None or self._account.tally is None or finished == count or time.monotonic() - at < COMPARE:
+        if self._watch is None or self._watch.reference.tally is None or finished == count:
             return
-        classes = self.classes if self._reference and self._reference.same_classes else None
-        complete = count >= self.blocks
-        alarms = [view.DriftAlarm("", drift) for drift in compare(self._account.tally, known, classes, complete)]
-        seen = {(alarm.drift.board, alarm.drift.channel, alarm.drift.what) for alarm in alarms}
-        if len(self.plan.runs) > 1:
-            for run, tally in reversed(self._runs.items()):
-                for drift in compare(tally, known, classes):
-                    if (drift.board, drift.channel, drift.what) not in seen:
-                        alarms.append(view.DriftAlarm(run, drift))
+        if time.monotonic() - at < COMPARE:
+            return
+        alarms = self._watch.alarms(self._account.tally, count >= self.blocks)
         self._alarms, self._all_alarms = tuple(alarms[:LISTED]), len(alarms)
         self._compared = time.monotonic(), count
 
@@ -240,7 +225,7 @@ class Live:
                 account.throughput.width, {name: dict(steps) for name, steps in account.throughput.groups.items()}
             ),
             tally=None if self._account.tally is None else copy.deepcopy(self._account.tally),
-            reference=self._reference,
+            reference=None if self._watch is None else self._watch.reference,
             alarms=self._alarms,
             all_alarms=self._all_alarms,
             unread=self.unread,

@@ -35,6 +35,8 @@ FLAGGED = (Flag.SATURATED, Flag.PILE_UP)
 
 _FORM = 1  # of the encoded text
 
+_MOST = np.iinfo(np.uint32).max  # which no count of a block exceeds; the sum over a campaign may
+
 
 def amplitude_edges() -> Array:
     """Edges of the amplitude bins (ADC units), float64, shape ``(AMPLITUDES + 1,)``."""
@@ -153,7 +155,11 @@ class Tally:
     def encode(self) -> str:
         """Text for a commit record; :meth:`decode` is its inverse."""
         head = {"form": _FORM, "classes": self.classes, "channels": len(self.channel)}
-        arrays = [_narrow(getattr(self, entry.name)) for entry in fields(self)]
+        arrays = [getattr(self, entry.name) for entry in fields(self)]
+        if any(array.max(initial=0) > _MOST for array in arrays if array.dtype in _NARROW):
+            head["wide"] = True
+        else:
+            arrays = [array.astype(_NARROW.get(array.dtype, array.dtype)) for array in arrays]
         packed = zstandard.compress(b"".join(_shuffled(array) for array in arrays), 3)
         return json.dumps(head, separators=(",", ":")) + base64.b64encode(packed).decode()
 
@@ -179,7 +185,7 @@ class Tally:
         start = 0
         for entry in fields(tally):
             array = getattr(tally, entry.name)
-            narrow = np.dtype(_NARROW.get(array.dtype, array.dtype))
+            narrow = array.dtype if head.get("wide") else np.dtype(_NARROW.get(array.dtype, array.dtype))
             size = array.size * narrow.itemsize
             array[...] = _unshuffled(raw[start : start + size], narrow).reshape(array.shape)
             start += size
@@ -200,7 +206,7 @@ class Tally:
 
 
 _PER_CHANNEL = tuple(entry.name for entry in fields(Tally) if entry.name not in ("psd", "channel"))
-_NARROW = {np.dtype(np.int64): np.uint32}  # a block has fewer than 2**32 signals; sums over blocks are not encoded
+_NARROW = {np.dtype(np.int64): np.uint32}
 
 
 def _with_bits(values: Array) -> tuple[Array, Array]:
@@ -212,10 +218,6 @@ def _with_bits(values: Array) -> tuple[Array, Array]:
 def _octave_edges(lowest: int) -> Array:
     steps = np.arange(OCTAVES * PER_OCTAVE + 1)
     return np.exp2(lowest + steps // PER_OCTAVE) * (1 + steps % PER_OCTAVE / PER_OCTAVE)
-
-
-def _narrow(array: Array) -> Array:
-    return array.astype(_NARROW.get(array.dtype, array.dtype))
 
 
 def _shuffled(array: Array) -> bytes:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from psdbatch.monitor.drift import Drift
+from psdbatch.monitor.drift_watch import DriftAlarm, Reference
 from psdbatch.monitor.tally import Tally
 
 State = Literal["waiting", "in flight", "finished", "quarantined"]
@@ -66,34 +66,6 @@ class RefusedFile:
     path: str
     signals: int
     reason: str
-
-
-@dataclass(frozen=True)
-class DriftAlarm:
-    """A channel that differs from the reference; ``run`` is empty where all runs together do."""
-
-    run: str
-    drift: Drift
-
-
-@dataclass(frozen=True)
-class ReferenceView:
-    """The campaign compared with.
-
-    Attributes
-    ----------
-    state
-        What is to be said about it: that it is being read, or why it cannot be compared with; empty if all is well.
-    tally
-        Its physics; None until it is read.
-    same_classes
-        Whether its model has the same classes.
-    """
-
-    name: str
-    state: str = ""
-    tally: Tally | None = None
-    same_classes: bool = True
 
 
 @dataclass(frozen=True)
@@ -167,7 +139,7 @@ class View:
     refused_files: tuple[RefusedFile, ...] = ()
     throughput: Throughput = Throughput()
     tally: Tally | None = None
-    reference: ReferenceView | None = None
+    reference: Reference | None = None
     alarms: tuple[DriftAlarm, ...] = ()
     all_alarms: int = 0
     unread: int = 0

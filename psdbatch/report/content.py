@@ -15,8 +15,11 @@ from psdbatch.campaign.finalise import Summary, count_records, describe
 from psdbatch.campaign.history import History
 from psdbatch.campaign.journal import Journal
 from psdbatch.campaign.plan import Plan
+from psdbatch.campaign.reference import watch_drift
+from psdbatch.config import read_config
 from psdbatch.errors import PsdbatchError
 from psdbatch.models.facts import ModelFacts
+from psdbatch.monitor.drift_watch import DriftAlarm, DriftWatch
 from psdbatch.results.store import METADATA
 
 
@@ -93,6 +96,12 @@ class Content:
             busy=done.busy / had if known and done else None,
         )
 
+    @property
+    def alarms(self) -> list[DriftAlarm]:
+        """Where channels differ from the reference's; none without one."""
+        watch, account = self.account.watch, self.account
+        return [] if watch is None else watch.alarms(account.tally, self.summary.missing == 0)
+
     def facts(self) -> dict[str, Any]:
         """The numbers of the report as a plain dictionary."""
         throughput = self.account.throughput
@@ -104,6 +113,7 @@ class Content:
                 {"name": name, "low": expected[0], "high": expected[1], "truth": truth}
                 for name, expected, truth in self.compared
             ],
+            "drift": [alarm.facts() for alarm in self.alarms],
             "failures": [
                 {"kind": kind, "reason": failure.example, "times": failure.times}
                 for kind, failures in (
@@ -124,7 +134,8 @@ def read_content(directory: CampaignDirectory, account: Account | None = None) -
         There is no campaign, or a commit record is damaged.
     """
     plan = account.plan if account else Plan.read(directory.plan)
-    account = account or count_records(directory, plan, physics=True)
+    classes = _classes(directory)
+    account = account or count_records(directory, plan, physics=True, watch=_watch(directory, plan, classes))
     history = History(Journal(directory.journal).read())
     summary = describe(directory, account, history)
     elapsed = sum(one.elapsed for one in history.passes)
@@ -135,10 +146,18 @@ def read_content(directory: CampaignDirectory, account: Account | None = None) -
         account=account,
         history=history,
         summary=summary,
-        classes=_classes(directory),
+        classes=classes,
         compared=compare_estimate(expected, summary.bytes, elapsed, summary.peak_memory) if whole else [],
         model=_model(directory),
     )
+
+
+def _watch(directory: CampaignDirectory, plan: Plan, classes: tuple[str, ...]) -> DriftWatch | None:
+    try:
+        config = read_config(directory.config)
+    except PsdbatchError:
+        return None
+    return watch_drift(config.model_copy(update={"campaign": str(directory.path)}), plan, classes)
 
 
 def _classes(directory: CampaignDirectory) -> tuple[str, ...]:

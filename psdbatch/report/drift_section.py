@@ -2,55 +2,49 @@
 
 from __future__ import annotations
 
-from psdbatch.campaign.finalise import count_records
-from psdbatch.campaign.reference import open_reference
-from psdbatch.config import read_config
-from psdbatch.errors import PsdbatchError
-from psdbatch.monitor.drift import Drift, compare
-from psdbatch.monitor.page import section, table, text
+from psdbatch.monitor.drift_watch import DriftAlarm
+from psdbatch.monitor.page import folded, section, table, text
 from psdbatch.report.content import Content
 
 TITLE = "Against the reference"
 MOST_ROWS = 40
+HEAD = ["run", "board", "channel", "what", "here", "reference", "standard deviations"]
 
 
 def drift_section(content: Content) -> str:
-    """Channels that drift; nothing where the configuration names no reference."""
-    try:
-        config = read_config(content.directory.config)
-    except PsdbatchError:
+    """Channels that drift, in all runs together or in single ones; nothing where the configuration names no reference."""
+    watch = content.account.watch
+    if watch is None or content.account.tally is None:
         return ""
-    if config.monitor.reference is None or content.account.tally is None:
-        return ""
-    try:
-        reference = open_reference(config.model_copy(update={"campaign": str(content.directory.path)}))
-        if reference is None:
-            return ""
-        known = count_records(reference.directory, reference.plan, physics=True).tally
-    except PsdbatchError as error:
-        return section(TITLE, text(f"Not compared: {error}"))
-    if known is None:
-        return section(TITLE, text(f"Not compared: {reference.name} has no block yet that tells its physics."))
-    same = reference.classes == content.classes
-    found = compare(content.account.tally, known, content.classes if same else None, content.summary.missing == 0)
+    reference = watch.reference
+    if reference.tally is None:
+        return section(TITLE, text(f"Not compared with {reference.name}: {reference.state}."))
+    found = content.alarms
     words = f"{len(found):,} alarms" if found else "No channel drifts"
-    note = "" if same else " Its classes have other names: their fractions are not compared."
-    return section(TITLE, text(f"{words}, all runs together compared with {reference.name}.{note}"), *_alarms(found))
+    runs = "all runs together and each run by itself" if watch.several else "the run"
+    note = f" {reference.state}." if reference.state else ""
+    return section(TITLE, text(f"{words}: {runs} compared with {reference.name}.{note}"), *_alarms(found))
 
 
-def _alarms(found: list[Drift]) -> list[str]:
+def _alarms(found: list[DriftAlarm]) -> list[str]:
     if not found:
         return []
-    rows = [
-        [
-            drift.board,
-            drift.channel,
-            drift.named,
-            f"{drift.value:,.4g}",
-            f"{drift.reference:,.4g}",
-            drift.significance,
-        ]
-        for drift in found[:MOST_ROWS]
+    rows = [_row(alarm) for alarm in found]
+    parts = [table(HEAD, rows[:MOST_ROWS])]
+    if rest := rows[MOST_ROWS:]:
+        lines = "\n".join("\t".join(str(cell) for cell in row) for row in rest)
+        parts.append(folded(f"{len(rest):,} more alarms: {', '.join(HEAD)}", lines))
+    return parts
+
+
+def _row(alarm: DriftAlarm) -> list[object]:
+    drift = alarm.drift
+    return [
+        alarm.run or "all",
+        drift.board,
+        drift.channel,
+        drift.named,
+        f"{drift.value:,.4g}",
+        f"{drift.reference:,.4g}",
+        drift.significance,
     ]
-    more = [text(f"and {len(found) - MOST_ROWS:,} more")] if len(found) > MOST_ROWS else []
-    return [table(["board", "channel", "what", "here", "reference", "standard deviations"], rows), *more]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from psdbatch.monitor.drift import Drift, compare, significance
+from psdbatch.monitor.drift_watch import MOST_RUNS, DriftWatch, Reference
 from psdbatch.monitor.tally import Tally
 
 NAMES = ("gamma", "neutron")
@@ -121,3 +122,36 @@ def test_nothing_compared_with_nothing() -> None:
 def test_more_comparisons_need_larger_differences() -> None:
     assert significance(1) == pytest.approx(5.0)
     assert significance(200) == pytest.approx(5.9, abs=0.1)
+
+
+def drifting(columns: dict[str, Any]) -> None:
+    columns["charge_short"][there(columns, 1, 2)] -= 50
+
+
+def test_a_run_that_drifts_alone_is_told_even_when_many_others_came_after_it() -> None:
+    reference = Reference.of("old", tally(200_000, 0), NAMES, NAMES)
+    watch, total = DriftWatch(reference, NAMES, several=True), Tally.empty(2)
+    for number in range(3 * MOST_RUNS):
+        block = tally(4_000, 10 + number, drifting if number == 1 else None)
+        watch.add(f"run_{number}", block)
+        total.add(block)
+    assert {(alarm.run, alarm.drift.board, alarm.drift.channel) for alarm in watch.alarms(total)} == {("run_1", 1, 2)}
+    (facts,) = [alarm.facts() for alarm in watch.alarms(total)]
+    assert (facts["run"], facts["kind"], facts["what"]) == ("run_1", "charge ratio", "mean charge ratio")
+
+
+def test_what_all_runs_show_is_told_once() -> None:
+    reference = Reference.of("old", tally(200_000, 0), NAMES, NAMES)
+    watch, total = DriftWatch(reference, NAMES, several=True), Tally.empty(2)
+    for number in range(3):
+        watch.add(f"run_{number}", tally(20_000, number, drifting))
+        total.add(tally(20_000, number, drifting))
+    assert [(alarm.run, alarm.drift.channel) for alarm in watch.alarms(total)] == [("", 2)]
+
+
+def test_nothing_is_compared_with_a_reference_that_is_not_read() -> None:
+    watch = DriftWatch(Reference("old", "being read"), NAMES, several=True)
+    watch.add("run_1", tally(20_000, 1, drifting))
+    assert watch.alarms(tally(20_000, 1, drifting)) == []
+    assert Reference.of("old", None, NAMES, NAMES).state == "none of its blocks tells its physics"
+    assert "a, b" in Reference.of("old", tally(10, 0), ("a", "b"), NAMES).state

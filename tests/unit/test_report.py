@@ -162,11 +162,11 @@ def test_channels_that_differ_from_the_reference_are_listed(tmp_path: Path) -> N
         campaign.directory.config.write_text(tomli_w.dumps(config.model_dump(mode="json", exclude_none=True)))
         page = page_of(campaign).text
         if name == "old":
-            assert "Not compared: 'monitor.reference'" in page  # it would be its own
+            assert "Not compared with old: 'monitor.reference'" in page  # it would be its own
         elif name == "same":
-            assert "No channel drifts, all runs together compared with old" in page
+            assert "No channel drifts: the run compared with old" in page
         else:
-            assert "alarms, all runs together compared with old" in page
+            assert "alarms: the run compared with old" in page
             assert re.search(r"4 [0-3] signals \(new\)", page)
             assert " inf " not in page
 
