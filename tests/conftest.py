@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers.fixtures import apptainer, browser, sge, sge_server, slurm, slurm_server  # noqa: F401 - pytest finds fixtures by name
+from tests.servers.fixtures import apptainer, browser, sge, sge_server, slurm, slurm_server, ssh  # noqa: F401 - pytest finds fixtures by name
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")

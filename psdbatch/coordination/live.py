@@ -215,7 +215,7 @@ class Live:
             left=max(0, self.signals - done) / rate if rate and not self.unread else None,
             groups=groups,
             boards={
-                int(number): view.BoardView(board.signals, sum(board.stages.values()))
+                int(number): view.BoardView(board.signals, dict(board.stages))
                 for number, board in account.boards.items()
             },
             seconds=dict(account.seconds),

@@ -82,8 +82,11 @@ def _work(view: View) -> Iterator[Family]:
     failed = CounterMetricFamily("psdbatch_failed_attempts", "Failed attempts at blocks", value=view.failed_attempts)
     yield failed
     yield _counter("stage_seconds", "Time of all blocks", "stage", view.seconds.items())
-    boards = [(number, board.seconds) for number, board in sorted(view.boards.items())]
-    yield _counter("board_seconds", "Share of the time of all stages", "board", boards)
+    boards = CounterMetricFamily("psdbatch_board_seconds", "Share of each stage's time", labels=["board", "stage"])
+    for number, board in sorted(view.boards.items()):
+        for stage, seconds in board.stages.items():
+            boards.add_metric([str(number), stage], seconds)
+    yield boards
 
 
 def _physics(view: View) -> Iterator[Family]:

@@ -43,10 +43,15 @@ class GroupView:
 
 @dataclass(frozen=True)
 class BoardView:
-    """An acquisition board: its signals, and its share of the time of all stages (s)."""
+    """An acquisition board: its signals, and its share of the time of each stage (s)."""
 
     signals: int
-    seconds: float
+    stages: Mapping[str, float]
+
+    @property
+    def seconds(self) -> float:
+        """Its share of the time of all stages together."""
+        return sum(self.stages.values())
 
 
 @dataclass(frozen=True)

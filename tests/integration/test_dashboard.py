@@ -29,6 +29,7 @@ from tests.campaigns import (
     write_network,
 )
 from tests.servers.browser import Browser
+from tests.servers.ssh import SshServer
 
 SIGNALS, BLOCK = 40_000, 1000
 HALF = 8
@@ -128,6 +129,10 @@ def test_metrics_of_a_running_campaign_add_up(running: Running) -> None:
     assert {board for board, _ in classified} == {"1", "2", "3", "4"}
     assert values(running.metrics, "psdbatch_jobs") == {("this machine", "running"): 1.0}
     assert {stage for (stage,) in values(running.metrics, "psdbatch_stage_seconds_total")} >= {"read", "infer", "write"}
+    seconds = values(running.metrics, "psdbatch_stage_seconds_total")
+    boards = values(running.metrics, "psdbatch_board_seconds_total")
+    for (stage,), spent in seconds.items():
+        assert sum(boards[str(board), stage] for board in range(1, 5)) == pytest.approx(spent)
     assert not values(running.metrics, "psdbatch_refused_signals_total")
 
 
@@ -154,6 +159,14 @@ def test_page_is_linked_from_the_menu(running: Running, browser: Browser) -> Non
     link = next(link for link in links if link.get_attribute("href") == running.address)
     link.click()
     browser.wait_for("Worker groups")
+
+
+def test_page_works_through_an_ssh_tunnel(running: Running, browser: Browser, ssh: SshServer) -> None:
+    browser.complaints()
+    browser.open(f"http://localhost:{ssh.tunnel(running.port)}/psdbatch")
+    browser.wait_for("drift from the reference")
+    wait_for_colours(browser)
+    assert browser.complaints() == []
 
 
 def test_page_works_behind_the_proxy_of_jupyter(running: Running, browser: Browser, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from tests.servers.browser import Browser
 from tests.servers.server import Server
 from tests.servers.sge import GridEngine
 from tests.servers.slurm import Slurm
+from tests.servers.ssh import SshServer
 
 
 def require(reason: str | None) -> None:
@@ -97,3 +98,15 @@ def browser() -> Iterator[Browser]:
     window = Browser()
     yield window
     window.close()
+
+
+@pytest.fixture
+def ssh(tmp_path: Path) -> Iterator[SshServer]:
+    """An SSH server on the loopback interface."""
+    require(SshServer.unavailable())
+    server = SshServer(tmp_path)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()

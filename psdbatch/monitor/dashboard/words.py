@@ -104,20 +104,24 @@ def stages_table(view: View) -> str:
 
 
 def boards_table(view: View) -> str:
-    """Acquisition boards: signals and cost."""
-    most = max((board.signals for board in view.boards.values()), default=0)
+    """Acquisition boards: signals, and what one costs in each stage."""
+    stages = list(view.seconds)
     rows = [
         (
             str(number),
             f"{board.signals:,}",
             duration(board.seconds),
-            f"{1e6 * board.seconds / board.signals:.3g} µs" if board.signals else "–",
-            _bar(board.signals / most),
+            *(_per_signal(board.stages.get(stage, 0.0), board.signals) for stage in stages),
+            _per_signal(board.seconds, board.signals),
         )
         for number, board in sorted(view.boards.items())
     ]
-    head = ("board", "signals", "time", "time per signal", "")
-    return _table("Acquisition boards", head, rows, "shares of the time of all stages", bars=True)
+    head = ("board", "signals", "time", *map(escape, stages), "all stages")
+    return _table("Acquisition boards", head, rows, "time of worker threads, and µs per signal by stage")
+
+
+def _per_signal(seconds: float, signals: int) -> str:
+    return f"{1e6 * seconds / signals:.3g}" if signals else "–"
 
 
 def alarms_table(view: View) -> str:
