@@ -13,7 +13,7 @@ from psdbatch.columns import BOARD, CHANNEL, IDENTITY, TIMESTAMP
 from psdbatch.comparison.errors import ComparisonError
 from psdbatch.comparison.rows import KNOWN, NUMBER, STATE, Array, Pairs, Rows
 from psdbatch.comparison.side import RunSide
-from psdbatch.results.streaming import ahead
+from psdbatch.results.extract import ahead
 
 Match = Literal["position", "hit"]
 

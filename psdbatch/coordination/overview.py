@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pandas
     import xarray
 
-    from psdbatch.results.streaming import Piece
+    from psdbatch.results.extract import Piece
 
 MOST_ROWS = 20
 

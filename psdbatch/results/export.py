@@ -17,7 +17,8 @@ from psdbatch import __version__
 from psdbatch.columns import Column
 from psdbatch.errors import ConfigurationError, StorageError
 from psdbatch.results.contents import Contents
-from psdbatch.results.streaming import Counts, Piece, open_stream
+from psdbatch.results.extract import Counts, Piece
+from psdbatch.results.streaming import open_stream
 from psdbatch.wording import nearest
 
 Array = NDArray[Any]

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from psdbatch.columns import FLAGS, TIMESTAMP, Flag
 from psdbatch.errors import CampaignError, ConfigurationError
 from psdbatch.results.contents import Contents, Quantity, StoredRun
-from psdbatch.results.streaming import PIECE, Counts, Extract, Piece, RunExtract, Span, reading_threads
+from psdbatch.results.extract import PIECE, Counts, Extract, Piece, RunExtract, Span, reading_threads
 
 Array = NDArray[Any]
 Columns = dict[str, Array]

@@ -14,8 +14,8 @@ from psdbatch.columns import FLAGS, TIMESTAMP, Flag, scalar
 from psdbatch.errors import CampaignError
 from psdbatch.results import time_order
 from psdbatch.results.contents import Contents
+from psdbatch.results.extract import make_extract
 from psdbatch.results.store import Layout
-from psdbatch.results.streaming import make_extract
 from psdbatch.results.time_order import OrderedStream
 from tests.filled_stores import Values, write_store
 from tests.small_campaign import folder_in_memory

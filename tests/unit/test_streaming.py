@@ -15,7 +15,8 @@ from psdbatch.errors import CampaignError, ConfigurationError, OutOfMemoryError
 from psdbatch.results import table
 from psdbatch.results.contents import Contents
 from psdbatch.results.decoding import StoredColumn
-from psdbatch.results.streaming import Piece, ahead, open_stream
+from psdbatch.results.extract import Piece, ahead
+from psdbatch.results.streaming import open_stream
 from tests.filled_stores import COLUMNS, joined, measured, write_store
 
 RUNS = {"run_1": [measured(1500, 1), measured(1100, 2)], "run_2": [measured(700, 3)]}
