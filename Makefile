@@ -18,7 +18,7 @@ $(VENV)/.installed: pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[cpu,test,docs]'
 	touch $@
 
-demo: $(VENV)/.installed  ## simulate a run, train a network, run a campaign, audit and plot it
+demo: $(VENV)/.installed  ## train a network, simulate runs, run a campaign, audit and plot it
 	$(BIN)/python jobs/demo/demo.py --directory demo
 
 test: $(VENV)/.installed lint docs  ## lint, types, documentation and all tests

@@ -1,6 +1,6 @@
-"""The whole main job in a minute or two: simulate, train, freeze, run, audit, plot.
+"""The whole main job in some minutes: simulate, train, run, audit, plot.
 
-Every step but the training is a command that can be typed by hand; they are printed as they run.
+Every step is a command that can be typed by hand; they are printed as they run.
 """
 
 from __future__ import annotations
@@ -15,10 +15,6 @@ from pathlib import Path
 import numpy as np
 import tomli_w
 
-from psdbatch.config import Preparation, SignalShape
-
-CLASSES = ["gamma", "neutron"]
-WINDOW = 75
 TRAINING_SIGNALS = 60_000
 CAMPAIGN_SIGNALS = 200_000
 
@@ -35,15 +31,13 @@ def main() -> None:
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
 
-    title("1. Simulate NEDA runs: one to train on, two for the campaign")
-    psdbatch("simulate", directory / "training", "--run", 1, "--signals", TRAINING_SIGNALS, "--set", "seed=1")
-    psdbatch(
-        "simulate", directory / "archive", "--run", 41, "--signals", arguments.signals, "--set", "seed=2", "--files", 2
-    )
-    psdbatch("simulate", directory / "archive", "--run", 42, "--signals", arguments.signals, "--set", "seed=3")
+    title("1. Train the 75-10-4-2 network on simulated signals, freeze it and judge it")
+    psdbatch("train", write_training(directory))
 
-    title("2. Train the 75-10-4-2 network on the first run and freeze it")
-    train(next((directory / "training").glob("*/*.mfm")), directory / "psd.pb")
+    title("2. Simulate the acquisition files of two NEDA runs")
+    archive = ("simulate", directory / "archive", "--signals", arguments.signals)
+    psdbatch(*archive, "--run", 41, "--set", "seed=2", "--files", 2)
+    psdbatch(*archive, "--run", 42, "--set", "seed=3")
 
     title("3. Look at what a campaign would do")
     config = write_config(directory)
@@ -59,7 +53,11 @@ def main() -> None:
     psdbatch("plot", directory / "campaign", "--output", directory / "psd.png")
     compare_with_truth(directory)
     print(f"""
-The picture is {directory}/psd.png. Read the results with:
+Look at  {directory}/psd.png                            pulse shape against charge, and the network's classes
+         {directory}/campaign/report.html               the campaign: result, physics, throughput, provenance
+         {directory}/training/evaluation/report.html    how good the network is
+
+Read the results with:
 
     import psdbatch
     results = psdbatch.open_results("{directory}/campaign", run="run_0041")
@@ -84,40 +82,38 @@ def write_config(directory: Path) -> Path:
     content = {
         "campaign": "campaign",
         "input": {"files": ["archive/*/*.mfm"]},
-        "model": {"path": "psd.pb", "classes": CLASSES},
+        "model": {"path": "training/model.pb"},
         "processing": {"block": 65_536},
     }
-    path = directory / "campaign.toml"
+    return write(directory / "campaign.toml", content)
+
+
+def write_training(directory: Path) -> Path:
+    """``training.toml``: the 75-10-4-2 network, from simulated signals whose truth is known."""
+    content = {
+        "training": "training",
+        "set": {
+            "signals": TRAINING_SIGNALS,
+            "split": {"validation": 0.1, "test": 0.1},
+            "sources": [
+                {
+                    "name": "simulation",
+                    "label": {"truth": True},
+                    "simulation": {"signals": 2 * TRAINING_SIGNALS, "seed": 1},
+                }
+            ],
+        },
+        "network": {"name": "dense"},
+        "optimisation": {"epochs": 10, "batch": 256, "learning_rate": 3e-3},
+    }
+    return write(directory / "training.toml", content)
+
+
+def write(path: Path, content: dict[str, object]) -> Path:
+    """Write a configuration, and show it."""
     path.write_text(tomli_w.dumps(content))
     print(f"  {path}:\n" + "\n".join(f"    {line}" for line in path.read_text().splitlines()))
     return path
-
-
-def train(signals_file: Path, frozen: Path) -> None:
-    """Train some epochs on prepared signals and freeze the network."""
-    from psdbatch.acquisition.index import index_file, open_signals
-    from psdbatch.acquisition.signals import Signals
-    from psdbatch.models.freezing import freeze
-    from psdbatch.models.preparation import model_input, pulses
-    from psdbatch.models.quiet import tf
-    from psdbatch.networks.dense import dense
-    from psdbatch.simulation.files import load_truth, truth_path
-
-    index = index_file(signals_file)
-    signals = Signals.allocate(index.scan.signals, index.scan.longest, index.scan.sample_dtype)
-    with open_signals(index) as reader:
-        reader.read(signals)
-    truth = load_truth(truth_path(signals_file))
-    prepared = model_input(pulses(tf.constant(signals.samples), SignalShape()), Preparation(), WINDOW).numpy()
-    targets = np.eye(2, dtype=np.float32)[truth.label]
-    tf.keras.utils.set_random_seed(1)
-    network = dense(WINDOW)
-    network.compile(tf.keras.optimizers.Adam(3e-3), "categorical_crossentropy", metrics=["categorical_accuracy"])
-    history = network.fit(prepared, targets, batch_size=256, epochs=12, validation_split=0.1, verbose=0).history
-    print(
-        f"  validation accuracy after each epoch: {', '.join(f'{value:.3f}' for value in history['val_categorical_accuracy'])}"
-    )
-    freeze(network, frozen)
 
 
 def compare_with_truth(directory: Path) -> None:

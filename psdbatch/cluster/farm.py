@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -127,6 +128,8 @@ def open_farm(config: Cluster, sheet: JobSheet, certificates: Path, listener: Li
         Is told about jobs and workers, from the cluster's thread.
     """
     deaths = Deaths()
+    # Another port is taken then, and the address that is printed is the true one.
+    warnings.filterwarnings("ignore", r"Port \d+ is already in use", UserWarning)
     if config.kind == "local":
         processes, threads = workers_of(config)
         with local_cluster(config, sheet.logs) as (cluster, client):
