@@ -145,7 +145,7 @@ def test_page_shows_progress_physics_and_drift(running: Running, browser: Browse
     assert f"{done:,} of {SIGNALS:,} signals" in text
     for words in ("Worker groups", "this machine", "1 running", "Time per stage", "infer", "Acquisition boards"):
         assert words in text
-    assert "drift from the reference" in text
+    assert "1 channel drifts from the reference" in text
     assert "2 3 mean charge ratio" in text
     picture = wait_for_colours(browser)
     assert browser.complaints() == []
@@ -164,7 +164,7 @@ def test_page_is_linked_from_the_menu(running: Running, browser: Browser) -> Non
 def test_page_works_through_an_ssh_tunnel(running: Running, browser: Browser, ssh: SshServer) -> None:
     browser.complaints()
     browser.open(f"http://localhost:{ssh.tunnel(running.port)}/psdbatch")
-    browser.wait_for("drift from the reference")
+    browser.wait_for("1 channel drifts from the reference")
     wait_for_colours(browser)
     assert browser.complaints() == []
 
@@ -180,7 +180,7 @@ def test_page_works_behind_the_proxy_of_jupyter(running: Running, browser: Brows
             wait_until_there(address)
             browser.complaints()
             browser.open(address)
-            browser.wait_for("drift from the reference")
+            browser.wait_for("1 channel drifts from the reference")
             wait_for_colours(browser)
             assert browser.complaints() == []
         finally:

@@ -57,7 +57,7 @@ def _notes(view: View) -> Iterable[tuple[str, str]]:
     if view.all_alarms:
         channels = len({(alarm.drift.board, alarm.drift.channel) for alarm in view.alarms})
         more = "more than " if view.all_alarms > len(view.alarms) else ""
-        trouble.append(("bad", f"{more}{channels:,} channel{'s' * (channels != 1)} drift from the reference"))
+        trouble.append(("bad", f"{more}{channels:,} channel{'s drift' if channels != 1 else ' drifts'} from the reference"))
     if view.refused:
         refused = sum(view.refused.values())
         trouble.append(("warn", f"{refused:,} signals refused ({100 * refused / max(1, view.done):.3g} %)"))
