@@ -43,9 +43,13 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         make_material(folder)
         psdbatch("run", campaign(folder, "neda-2023", "reference/*/*.mfm"))
-        with Slurm(new_directory("slurm")) as slurm:
+        slurm = Slurm(new_directory("slurm"))
+        try:
+            slurm.start()
             os.environ.update(slurm.environment)
             photograph(folder)
+        finally:
+            slurm.remove()
 
 
 def psdbatch(*arguments: object) -> None:
