@@ -2,46 +2,77 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
 from types import FrameType
 from typing import NoReturn
 
-import click
-
 from psdbatch.errors import ExitCode, PsdbatchError
+
+GO_ON = ("run", "train")
+"""Commands that go on where they were interrupted; the others begin anew."""
+
+_signals: list[int] = []
+"""Signals that asked for an end."""
 
 
 def main() -> NoReturn:
     """Run the command line."""
-    from psdbatch.cli import cli
-
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # no locale's encoding may make a finished command fail
+            stream.reconfigure(errors="backslashreplace")
     for number in (signal.SIGTERM, signal.SIGXCPU):
         signal.signal(number, _interrupt)
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as shells start what runs in the background
+        signal.signal(signal.SIGINT, _interrupt)
     try:
-        code = cli.main(standalone_mode=False)
+        code = _run()
     except PsdbatchError as error:
-        click.echo(f"psdbatch: {error}", err=True)
-        code = error.exit_code
+        code = _end(str(error), error.exit_code)
+    except BaseException as error:
+        if not (_signals or isinstance(error, KeyboardInterrupt)):
+            raise
+        # Compiled code that is interrupted may raise an error of its own instead.
+        goes_on = "; the same command goes on" if sys.argv[1:2] and sys.argv[1] in GO_ON else ""
+        code = _end(f"interrupted{goes_on}", ExitCode.UNFINISHED)
+    sys.exit(int(code))
+
+
+def _run() -> int:
+    """Do what the command line says.  Nothing is imported outside, where an interruption would leave a traceback."""
+    import click
+
+    from psdbatch.cli import cli
+
+    try:
+        return int(cli.main(standalone_mode=False) or ExitCode.OK)
     except click.ClickException as error:
         error.show()
-        code = ExitCode.USAGE
-    except (KeyboardInterrupt, click.Abort):
-        click.echo("psdbatch: interrupted; the same command goes on", err=True)
-        code = ExitCode.UNFINISHED
+        return ExitCode.USAGE
+    except click.Abort:
+        raise KeyboardInterrupt from None
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = ExitCode.ERROR
+        return ExitCode.ERROR
     except OSError as error:  # a file or directory that the user named
-        click.echo(f"psdbatch: {error.filename or 'file system'}: {error.strerror or error}", err=True)
-        code = ExitCode.ERROR
-    sys.exit(int(code or 0))
+        if _signals or isinstance(error, PsdbatchError):
+            raise
+        return _end(f"{error.filename or 'file system'}: {error.strerror or error}", ExitCode.ERROR)
+
+
+def _end(words: str, code: ExitCode) -> ExitCode:
+    if sys.stderr is not None:  # the shell has closed it
+        print(f"psdbatch: {words}", file=sys.stderr, flush=True)
+    return code
 
 
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
-    # A batch system signals all processes of a job, and its shell hands the signal on: once is enough.
-    signal.signal(number, signal.SIG_IGN)
+    _signals.append(number)
+    if number != signal.SIGINT:
+        # A batch system signals all processes of a job, and its shell hands the signal on: once is enough.
+        signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 

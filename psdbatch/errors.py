@@ -17,7 +17,7 @@ class ExitCode(IntEnum):
     ERROR = 1  # something is wrong with the input, the configuration or the machine; nothing was lost
     USAGE = 2  # the command line itself is wrong
     REFUSED = 3  # finished, but some signals were refused; the summary and the commit records list them
-    UNFINISHED = 4  # interrupted, or blocks are left over; the same command goes on
+    UNFINISHED = 4  # interrupted, or blocks are left over; a campaign or training goes on with the same command
     AUDIT_FAILED = 5  # the store does not hold what the plan promises
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from psdbatch.cli.common import DIRECTORY, JSON, PATH, open_console, print_json
+from psdbatch.cli.common import DIRECTORY, JSON, PATH, open_console, print_json, print_lines
 from psdbatch.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def plan(config: Path, probe: bool, as_json: bool) -> None:
         return
     console = open_console()
     for note in campaign.notes:
-        console.print(note, highlight=False, markup=False, soft_wrap=True)
+        console.print(note, soft_wrap=True)
     console.print(tables.plan_table(campaign.plan))
     console.print(tables.estimate_table(expected))
 
@@ -73,7 +74,7 @@ def run(context: click.Context, config: Path, retry_quarantined: bool, sample: f
     console = open_console(quiet=as_json)
     campaign = prepare(_read(config), find_models)
     for note in campaign.notes:
-        console.print(note, highlight=False, markup=False, soft_wrap=True)
+        console.print(note, soft_wrap=True)
     if retry_quarantined:
         for name in release_quarantined(campaign.directory):
             console.print(f"tried again: block {name}")
@@ -82,7 +83,7 @@ def run(context: click.Context, config: Path, retry_quarantined: bool, sample: f
         print_json(summary.facts())
     else:
         console.print(tables.summary_table(summary, compare(campaign.plan, summary)))
-        console.print(f"results: {campaign.directory.store}", highlight=False, soft_wrap=True)
+        console.print(f"results: {campaign.directory.store}", soft_wrap=True)
     context.exit(summary.exit_code)
 
 
@@ -129,7 +130,7 @@ def cancel(directory: Path, as_json: bool) -> None:
     console = open_console(quiet=as_json)
     done = stop(
         CoordinatedDirectory(directory.absolute()),
-        lambda step: console.print(step, highlight=False, markup=False, soft_wrap=True),
+        lambda step: console.print(step, soft_wrap=True),
     )
     if as_json:
         print_json(asdict(done))
@@ -167,17 +168,12 @@ def logs(
     if as_json:
         print_json({"logs": [{**vars(log), "lines": log.tail(shown, size)} for log, size in sizes.items()]})
         return
+    several = len(found) > 1
     for log, size in sizes.items():
-        if len(found) > 1:
-            click.echo(f"==> {log.path.name} <==")
-        for line in log.tail(shown, size):
-            click.echo(line)
+        print_lines([*([f"==> {log.path.name} <=="] if several else []), *log.tail(shown, size)])
     if follow:
-        try:
-            for log, line in follow_logs(sizes):
-                click.echo(f"{log.path.stem}: {line}" if len(found) > 1 else line)
-        except KeyboardInterrupt:
-            return
+        with suppress(KeyboardInterrupt):
+            print_lines(f"{log.path.stem}: {line}" if several else line for log, line in follow_logs(sizes))
 
 
 @click.command()
@@ -252,7 +248,7 @@ def plot(campaign: Path, output: Path, run_name: str | None, signals: int, as_js
     if as_json:
         print_json({"picture": output.absolute()})
     else:
-        click.echo(output)
+        print_lines([str(output)])
 
 
 def _read(path: Path) -> CampaignConfig:

@@ -6,7 +6,7 @@ import json
 import math
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,10 +79,20 @@ def open_console(quiet: bool = False) -> Console:
 
     stream = sys.stderr if quiet else sys.stdout  # None where the shell has closed it
     terminal = stream is not None and stream.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
-    console = Patient(stderr=quiet, force_interactive=terminal)
+    # Names of files are no markup: '[red]' is a name, and so is ':b:'.
+    console = Patient(stderr=quiet, force_interactive=terminal, markup=False, emoji=False, highlight=False)
     if not terminal:
         console.width = max(console.width, LOG_WIDTH)
     return console
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    """Lines as they are, on standard output; a reader that has seen enough (``| head -1``) ends them, which is no error."""
+    try:
+        for line in lines:
+            click.echo(line)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def print_json(value: Any) -> None:

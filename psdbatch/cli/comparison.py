@@ -93,9 +93,9 @@ def diff(
         return
     console.print(comparison_table(found))
     if changed:
-        console.print(f"{changed.rows:,} changed signals: {changed.path}", highlight=False, soft_wrap=True)
+        console.print(f"{changed.rows:,} changed signals: {changed.path}", soft_wrap=True)
     if page:
-        console.print(f"{page}", highlight=False, soft_wrap=True)
+        console.print(f"{page}", soft_wrap=True)
 
 
 def _refuse_half_requests(context: click.Context, b: Path | None, online: bool) -> None:

@@ -73,7 +73,7 @@ def evaluate(
         return
     console = open_console()
     console.print(_table(found))
-    console.print(f"{found.directory / REPORT}", highlight=False, soft_wrap=True)
+    console.print(f"{found.directory / REPORT}", soft_wrap=True)
 
 
 def _table(found: Evaluation) -> Table:

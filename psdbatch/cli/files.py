@@ -15,6 +15,7 @@ from psdbatch.cli.common import (
     complete_formats,
     open_console,
     print_json,
+    print_lines,
     read_options,
 )
 
@@ -162,5 +163,4 @@ def simulate(
     if as_json:
         print_json({"files": [{"path": path, "truth": truth_path(path), "signals": chosen.signals} for path in paths]})
         return
-    for path in paths:
-        click.echo(path)
+    print_lines(map(str, paths))

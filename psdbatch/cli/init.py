@@ -14,6 +14,7 @@ from psdbatch.cli.common import (
     PATH,
     open_console,
     print_json,
+    print_lines,
     read_options,
 )
 
@@ -81,15 +82,15 @@ def init(
     if to_file:
         write_draft(draft, output, force)
     else:
-        click.echo(draft.text, nl=False)
+        print_lines(draft.text.splitlines())
     if as_json:
         print_json({"written": output.absolute(), **draft.facts()})
         return
     console = open_console(quiet=not to_file)
     for line in draft.lines():
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        console.print(line, soft_wrap=True)
     if to_file:
-        console.print(f"written: {output}; next: psdbatch plan {output}", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"written: {output}; next: psdbatch plan {output}", soft_wrap=True)
 
 
 def _nested(settings: dict[str, Any]) -> dict[str, Any]:

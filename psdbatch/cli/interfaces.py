@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from psdbatch.cli.common import print_json
+from psdbatch.cli.common import print_json, print_lines
 
 SHELLS = ("bash", "zsh", "fish")
 CONFIGURATIONS = ("campaign", "training")
@@ -23,7 +23,7 @@ def completion(context: click.Context, shell: str) -> None:
     kind = get_completion_class(shell)
     if kind is None:
         raise click.UsageError(f"this version of click knows no completion for {shell}")
-    click.echo(kind(context.find_root().command, {}, "psdbatch", "_PSDBATCH_COMPLETE").source())
+    print_lines(kind(context.find_root().command, {}, "psdbatch", "_PSDBATCH_COMPLETE").source().splitlines())
 
 
 @click.command()

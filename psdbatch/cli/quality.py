@@ -36,6 +36,5 @@ def quality(campaign: Path, run_name: str | None, threshold: float | None, as_js
     console.print(quality_table(found))
     console.print(
         f"all: {found.signals:,} signals, median {found.median:.4g}, {100 * found.above:.2f} % above {found.threshold:.3g}; "
-        f"{sum(bool(row.outstanding) for row in found.channels)} of {len(found.channels)} channels stand out",
-        highlight=False,
+        f"{sum(bool(row.outstanding) for row in found.channels)} of {len(found.channels)} channels stand out"
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from psdbatch.cli.common import DIRECTORY, JSON, PATH, print_json
+from psdbatch.cli.common import DIRECTORY, JSON, PATH, print_json, print_lines
 
 
 @click.command()
@@ -28,4 +28,4 @@ def report(campaign: Path, output: Path | None, as_json: bool) -> None:
     if as_json:
         print_json({"report": written.absolute(), **content.facts()})
     else:
-        click.echo(written)
+        print_lines([str(written)])

@@ -29,7 +29,7 @@ def train(config: Path, as_json: bool) -> None:
         print_json(summary.facts())
         return
     for line in summary.lines():
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        console.print(line, soft_wrap=True)
 
 
 @click.command()

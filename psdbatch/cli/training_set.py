@@ -34,7 +34,7 @@ def build_set(config: Path, as_json: bool) -> None:
         console.print(table)
         console.print()
     for alarm in stored.facts.provenance["alarms"]:
-        console.print(f"ALARM: {alarm}", style="bold red", highlight=False, soft_wrap=True)
+        console.print(f"ALARM: {alarm}", style="bold red", soft_wrap=True)
     counts = {part: sum(classes.values()) for part, classes in stored.facts.counts.items()}
-    console.print(", ".join(f"{part} {count:,}" for part, count in counts.items()), highlight=False)
-    console.print(f"set: {stored.path}\norder of the sources: {plot}", highlight=False, soft_wrap=True)
+    console.print(", ".join(f"{part} {count:,}" for part, count in counts.items()))
+    console.print(f"set: {stored.path}\norder of the sources: {plot}", soft_wrap=True)

@@ -27,7 +27,7 @@ class BarOrLines:
 
     def __init__(self, console: Console, title: str, *told: str, **fields: Any) -> None:
         self.console = console
-        texts = (TextColumn(words) for words in ("{task.percentage:5.1f} %", *told))
+        texts = (TextColumn(words, markup=False) for words in ("{task.percentage:5.1f} %", *told))
         self._bar = Progress(TextColumn(title), BarColumn(bar_width=None), *texts, console=console)
         self._task = self._bar.add_task("", total=1, **fields)
         self._last_line = time.monotonic()
@@ -39,7 +39,7 @@ class BarOrLines:
 
     def note(self, message: str) -> None:
         """Something that the user should read."""
-        self.console.print(message, highlight=False, markup=False, soft_wrap=True)
+        self.console.print(message, soft_wrap=True)
 
     def __enter__(self) -> Self:
         if self.console.is_interactive:
