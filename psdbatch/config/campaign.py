@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -141,7 +141,7 @@ class Processing(Section):
         gt=0,
         description="signals in a block: the unit of work, retry and commit, and one shard of the store",
     )
-    batch: int | Literal["auto"] = Field(
+    batch: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
         "auto", description="signals in one model call; 'auto': measured on the device"
     )
     xla: bool = Field(True, description="compile model and preparation with XLA where it can")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -65,7 +65,7 @@ class WorkerGroup(JobRequest):
     scratch: str = Field(
         "${TMPDIR:-/tmp}", description="directory on the node for temporary files; the shell expands it"
     )
-    batch: int | Literal["auto"] | None = Field(
+    batch: Annotated[int, Field(ge=1)] | Literal["auto"] | None = Field(
         None, description="signals in a model call for this group; default: that of [processing]"
     )
     xla: bool | None = Field(None, description="compile with XLA in this group; default: that of [processing]")
