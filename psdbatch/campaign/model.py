@@ -7,7 +7,7 @@ import json
 import shutil
 import uuid
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from psdbatch import __version__
@@ -79,12 +79,13 @@ def _find(source: ModelSource, kept: Path) -> ModelFacts:
     if not Path(source.path).exists() and (kept / FACTS).exists():
         return ModelFacts.read(kept / FACTS)
     question = _question(source)
-    if (kept / QUESTION).exists() and (kept / QUESTION).read_text() == question:
+    if (kept / QUESTION).exists() and (kept / QUESTION).read_text(encoding="ascii") == question:
         return ModelFacts.read(kept / FACTS)
     folder = default_cache() / "models" / question
     if not (folder / QUESTION).exists():
         _describe_into(source, question, folder)
-    return ModelFacts.read(folder / FACTS)
+    # Whoever asked first may have named another file with the same bytes.
+    return replace(ModelFacts.read(folder / FACTS), source=source.path)
 
 
 def _describe_into(source: ModelSource, question: str, folder: Path) -> None:
@@ -93,7 +94,7 @@ def _describe_into(source: ModelSource, question: str, folder: Path) -> None:
     try:
         partial.mkdir(parents=True)
         describe_in_subprocess(source, partial)
-        (partial / QUESTION).write_text(question)
+        (partial / QUESTION).write_text(question, encoding="ascii")
         shutil.rmtree(folder, ignore_errors=True)  # half-made by an older version
         with suppress(OSError):  # another process was first
             partial.rename(folder)
@@ -116,8 +117,9 @@ def _keep(facts: ModelFacts, kept: Path, directory: CampaignDirectory) -> None:
     partial = directory.path / f".{kept.name}.{uuid.uuid4().hex}"
     files.make_directory(partial)
     try:
-        for name in (FROZEN, FACTS, QUESTION):
+        for name in (FROZEN, QUESTION):
             files.write_durably(partial / name, [(source / name).read_bytes()])
+        files.write_durably(partial / FACTS, [facts.to_bytes()])
         files.sync_directory(partial)
         files.rename(partial, kept)
         files.sync_directory(directory.path)

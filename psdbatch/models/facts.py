@@ -76,6 +76,10 @@ class ModelFacts:
         """Plain dictionary; :meth:`from_json` is its inverse."""
         return {**asdict(replace(self, card=None)), "card": self.card and self.card.to_json()}
 
+    def to_bytes(self) -> bytes:
+        """The content of ``model.json``."""
+        return json.dumps(self.to_json(), indent=1).encode()
+
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> ModelFacts:
         """Facts from what :meth:`to_json` made."""
@@ -110,7 +114,7 @@ class ModelFacts:
 
     def write(self, path: Path) -> None:
         """Write ``model.json``."""
-        path.write_text(json.dumps(self.to_json(), indent=1))
+        path.write_bytes(self.to_bytes())
 
 
 def source_digest(source: Path) -> str:

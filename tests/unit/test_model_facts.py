@@ -10,10 +10,13 @@ from typing import Any
 
 import pytest
 
+from psdbatch.campaign.directory import CampaignDirectory
+from psdbatch.campaign.model import find_models, keep_models, kept_models
 from psdbatch.config import ModelSource
 from psdbatch.errors import ModelError
 from psdbatch.models.facts import ModelFacts, TensorFacts
 from psdbatch.models.outputs import output_columns
+from tests.small_campaign import configuration
 
 SCORES = TensorFacts("output_layer:0", "float32", (None, 3), "Softmax")
 FACTS = ModelFacts(
@@ -130,3 +133,22 @@ def test_a_model_need_not_classify() -> None:
 def test_outputs_that_do_not_fit_are_explained(outputs: Any, source: Any, message: str) -> None:
     with pytest.raises(ModelError, match=message):
         columns(*outputs, **source)
+
+
+def test_each_campaign_names_the_model_that_it_was_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def describe(source: ModelSource, folder: Path) -> ModelFacts:
+        (folder / "model.pb").write_bytes(b"frozen")
+        replace(FACTS, source=source.path).write(folder / "model.json")
+        return ModelFacts.read(folder / "model.json")
+
+    monkeypatch.setattr("psdbatch.campaign.model.describe_in_subprocess", describe)
+    for name in ("first", "copy"):
+        model, directory = tmp_path / f"{name}.pb", CampaignDirectory(tmp_path / name)
+        model.write_bytes(b"the same bytes")
+        directory.path.mkdir()
+        config = configuration(model={"path": str(model)})
+        found = find_models(config, directory)
+        keep_models(found, directory)
+        assert found.model.source == str(model)
+        assert kept_models(config, directory).model.source == str(model)
+        assert find_models(config, directory).model.path == str(directory.model / "model.pb")
