@@ -340,7 +340,7 @@ async def _watch(outcome: Outcome) -> None:
 
 
 def _sample(outcome: Outcome) -> Sample:
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
     return Sample(time.perf_counter(), outcome.done, time.process_time(), pages * resource.getpagesize())
 
 

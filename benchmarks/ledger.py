@@ -84,7 +84,7 @@ def _make_shards(campaign: CampaignDirectory, plan: Plan, blocks: int) -> list[C
 
 
 def _memory() -> int:
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
     return pages * resource.getpagesize()
 
 

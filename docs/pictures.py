@@ -113,7 +113,7 @@ def campaign(folder: Path, name: str, *files: str, **sections: Any) -> Path:
 
 def write(path: Path, content: dict[str, Any]) -> Path:
     """Write a TOML file."""
-    path.write_text(tomli_w.dumps(content))
+    path.write_bytes(tomli_w.dumps(content).encode())
     return path
 
 

@@ -31,7 +31,9 @@ def main() -> None:
     """Build the image that the command line asks for."""
     options = _options()
     Path("build").mkdir(exist_ok=True)
-    with Path("build", "image.lock").open("w") as lock:  # two at once would download and bootstrap into one directory
+    with Path("build", "image.lock").open(
+        "w", encoding="utf-8"
+    ) as lock:  # two at once would download and bootstrap into one directory
         fcntl.flock(lock, fcntl.LOCK_EX)
         make(options)
 

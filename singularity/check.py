@@ -108,7 +108,7 @@ def check_assembler(ptxas: Path, capability: int) -> None:
     source = f".version 7.8\n.target sm_{capability}\n.address_size 64\n.visible .entry nothing() {{ ret; }}\n"
     with tempfile.TemporaryDirectory() as directory:
         code, made = Path(directory, "nothing.ptx"), Path(directory, "nothing.cubin")
-        code.write_text(source)
+        code.write_text(source, encoding="utf-8")
         done = subprocess.run(
             [ptxas, f"-arch=sm_{capability}", "-o", made, code], capture_output=True, text=True, check=False
         )

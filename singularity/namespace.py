@@ -15,8 +15,8 @@ def lacks_capabilities() -> bool:
     """
     if os.geteuid() != 0:
         return False
-    last = int(Path("/proc/sys/kernel/cap_last_cap").read_text())
-    status = Path("/proc/self/status").read_text().splitlines()
+    last = int(Path("/proc/sys/kernel/cap_last_cap").read_text(encoding="utf-8"))
+    status = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     permitted = next(int(line.split()[1], 16) for line in status if line.startswith("CapPrm:"))
     return permitted != (1 << (last + 1)) - 1
 
@@ -35,7 +35,7 @@ def _run(command: Sequence[str]) -> int:
     os.close(ready[1])
     if os.read(ready[0], 1):
         for kind in ("uid", "gid"):
-            Path(f"/proc/{child}/{kind}_map").write_text(_identity(kind))
+            Path(f"/proc/{child}/{kind}_map").write_text(_identity(kind), encoding="utf-8")
         os.write(start[1], b"x")
     os.close(start[1])
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
@@ -61,7 +61,7 @@ def _enter(ready: int, start: int, command: Sequence[str]) -> None:
 
 def _identity(kind: str) -> str:
     """The map of users to themselves, but for the last one: a whole map looks like no namespace at all to Apptainer."""
-    rows = (line.split() for line in Path(f"/proc/self/{kind}_map").read_text().splitlines())
+    rows = (line.split() for line in Path(f"/proc/self/{kind}_map").read_text(encoding="utf-8").splitlines())
     return "".join(f"{inside} {inside} {max(1, int(count) - 1)}\n" for inside, _, count in rows)
 
 

@@ -111,8 +111,8 @@ def write_training(directory: Path) -> Path:
 
 def write(path: Path, content: dict[str, object]) -> Path:
     """Write a configuration, and show it."""
-    path.write_text(tomli_w.dumps(content))
-    print(f"  {path}:\n" + "\n".join(f"    {line}" for line in path.read_text().splitlines()))
+    path.write_text(tomli_w.dumps(content), encoding="utf-8")
+    print(f"  {path}:\n" + "\n".join(f"    {line}" for line in path.read_text(encoding="utf-8").splitlines()))
     return path
 
 

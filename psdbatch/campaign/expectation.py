@@ -21,13 +21,13 @@ def keep_estimate(plan: Plan, facts: Mapping[str, Any]) -> None:
     path = estimate_file(plan)
     with suppress(OSError):  # a cache that cannot be written stops nobody
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(facts))
+        path.write_bytes(json.dumps(facts).encode())
 
 
 def kept_estimate(plan: Plan) -> dict[str, Any] | None:
     """What :func:`keep_estimate` kept of a plan; None if there was no estimate."""
     try:
-        found = json.loads(estimate_file(plan).read_text())
+        found = json.loads(estimate_file(plan).read_bytes())
     except (OSError, ValueError):
         return None
     return found if isinstance(found, dict) else None

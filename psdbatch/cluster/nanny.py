@@ -60,7 +60,7 @@ class ReportingNanny(Nanny):  # type: ignore[misc]
         if self._notes is None or self._pid is None:
             return None
         try:
-            return str(json.loads(death_note(self._notes, self._pid).read_text())["reason"])
+            return str(json.loads(death_note(self._notes, self._pid).read_bytes())["reason"])
         except (OSError, ValueError, KeyError):
             return None
 
@@ -75,7 +75,7 @@ def _signal_name(number: int) -> str:
 def _oom_kills() -> int:
     """Processes of this control group that the kernel killed for memory."""
     try:
-        lines = Path("/sys/fs/cgroup/memory.events").read_text().split("\n")
+        lines = Path("/sys/fs/cgroup/memory.events").read_text(encoding="ascii").split("\n")
     except OSError:
         return 0
     return sum(int(line.split()[1]) for line in lines if line.startswith("oom_kill "))

@@ -44,7 +44,7 @@ def end_process(reason: str, notes: Path) -> NoReturn:
     """End this worker process at once and leave the reason in ``notes``; its nanny tells it and starts another."""
     try:
         notes.mkdir(parents=True, exist_ok=True)
-        death_note(notes, os.getpid()).write_text(json.dumps({"reason": reason}))
+        death_note(notes, os.getpid()).write_bytes(json.dumps({"reason": reason}).encode())
     finally:
         os._exit(EXIT_TIME_LIMIT)
 

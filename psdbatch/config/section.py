@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -30,7 +30,8 @@ def read_toml(path: Path) -> dict[str, Any]:
         The file cannot be read, or is not TOML.
     """
     try:
-        return tomllib.loads(path.read_text())
+        with path.open("rb") as content:  # as bytes: TOML is UTF-8 whatever the locale says
+            return tomllib.load(content)
     except OSError as error:
         raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -48,19 +49,36 @@ def validated(model: type[Model], values: Mapping[str, Any], where: str) -> Mode
     try:
         return model.model_validate(dict(values))
     except ValidationError as error:
+        wrong: dict[tuple[str | int, ...], list[Any]] = {}
+        for problem in error.errors():
+            wrong.setdefault(_place(values, problem), []).append(problem)
         raise ConfigurationError(
-            "\n".join(f"{where}: {_explain(model, problem)}" for problem in error.errors())
+            "\n".join(f"{where}: {_explain(model, place, problems)}" for place, problems in wrong.items())
         ) from None
 
 
-def _explain(model: type[BaseModel], problem: Any) -> str:
-    location = problem["loc"]
+def _place(values: Any, problem: Any) -> tuple[str | int, ...]:
+    """Where the key is; of a key that may be of several kinds, pydantic appends each kind that it has tried."""
+    location: tuple[str | int, ...] = problem["loc"]
+    if problem["type"] in ("extra_forbidden", "missing"):
+        return location
+    for depth, part in enumerate(location):
+        try:
+            values = values[part]
+        except (LookupError, TypeError):
+            return location[:depth]
+    return location
+
+
+def _explain(model: type[BaseModel], location: tuple[str | int, ...], problems: Sequence[Any]) -> str:
+    problem = problems[0]
     name = "".join(f"[{part + 1}]" if isinstance(part, int) else f".{part}" for part in location).removeprefix(".")
     if problem["type"] == "extra_forbidden":
-        return f"unknown key '{name}'{nearest(location[-1], _keys(model, location[:-1]))}"
+        return f"unknown key '{name}'{nearest(str(location[-1]), _keys(model, location[:-1]))}"
     if problem["type"] == "missing":
         return f"'{name}' is missing"
-    message = problem["msg"].removeprefix("Value error, ")
+    others = [", or " + other["msg"].removeprefix("Input should be ") for other in problems[1:]]
+    message = problem["msg"].removeprefix("Value error, ") + "".join(others)
     if problem["type"] == "value_error" and isinstance(problem["input"], dict):  # about several keys at once
         return f"'{name}': {message}" if name else message
     return f"'{name}': {message}, got {problem['input']!r}" if name else message

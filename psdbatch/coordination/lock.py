@@ -234,7 +234,7 @@ def _content(coordinator: Coordinator) -> bytes:
 
 def _machine() -> str:
     try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
     except OSError:
         return ""
@@ -243,7 +243,7 @@ def _machine() -> str:
 def _start_of(pid: int) -> int | None:
     """When a process was started, or None if it is gone or only waits to be buried."""
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
     except (OSError, ValueError):
         return None
     return None if fields[0] in "ZX" else int(fields[19])

@@ -251,7 +251,7 @@ def _model(facts: ModelFacts) -> list[Any]:
 def _code() -> str:
     """Digest of the code that answers: whoever changes it, between two versions too, gets answers of his own."""
     folder = Path(__file__).parents[1] / "models"
-    return _digest([file.read_text() for file in sorted(folder.glob("*.py"))])
+    return _digest([file.read_text(encoding="utf-8") for file in sorted(folder.glob("*.py"))])
 
 
 def _digest(value: Any) -> str:

@@ -63,7 +63,7 @@ def remembered_batch(settings: EngineSettings, device: str, directory: Path, sha
         "signals_per_second": {str(size): paces[size] for size in paces},
     }
     directory.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=directory, suffix=".partial") as partial:
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=directory, suffix=".partial") as partial:
         json.dump(record, partial, indent=1)
         partial.flush()
         os.fsync(partial.fileno())

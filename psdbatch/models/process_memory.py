@@ -38,11 +38,11 @@ def peak() -> int:
 def forget_peak() -> None:
     """Let :func:`peak` count anew from what is taken now."""
     with suppress(OSError):  # some containers do not allow it; the peak is then one of the past
-        _RESET.write_text("5")
+        _RESET.write_text("5", encoding="ascii")
 
 
 def _status(name: str) -> int:
-    for line in _STATUS.read_text().splitlines():
+    for line in _STATUS.read_text(encoding="utf-8", errors="replace").splitlines():
         if line.startswith(f"{name}:"):
             return int(line.split()[1]) * 1024
     raise OSError(f"{_STATUS} does not tell {name}")

@@ -52,5 +52,5 @@ def _software(content: Content) -> str:
 
 def _configuration(content: Content) -> str:
     with suppress(OSError):
-        return content.directory.config.read_text(errors="replace")
+        return content.directory.config.read_text(encoding="utf-8", errors="replace")
     return "there is none in the campaign's directory"

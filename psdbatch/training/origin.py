@@ -103,7 +103,7 @@ def with_sections(origin: Origin, path: Path) -> Origin:
 def _course(history: Path) -> dict[str, Any]:
     """Epochs trained and the best one, from the training's ``history.csv``."""
     try:
-        with history.open(newline="") as file:
+        with history.open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
         best = min(rows, key=lambda row: float(row["val_loss"]))
         return {"epochs": len(rows), "best_epoch": int(float(best["epoch"])), "val_loss": float(best["val_loss"])}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -16,7 +18,7 @@ LEAST = {"campaign": "out", "input": {"files": ["data/*.mfm"]}, "model": {"path"
 
 def written(tmp_path: Path, **sections: object) -> Path:
     path = tmp_path / "campaign.toml"
-    path.write_text(tomli_w.dumps({**LEAST, **sections}))
+    path.write_bytes(tomli_w.dumps({**LEAST, **sections}).encode())
     return path
 
 
@@ -55,6 +57,15 @@ def test_units_are_read_and_written_back(tmp_path: Path) -> None:
         ({"cluster": {"memory": "lots"}}, "'lots' is not an amount of memory"),
         ({"charge": {"short": 60, "long": 10}}, "must be shorter than the long one"),
         ({"processing": {"block": 0}}, "'processing.block'"),
+        (
+            {"processing": {"batch": -5}},
+            "'processing.batch': Input should be greater than or equal to 1, or 'auto', got -5",
+        ),
+        (
+            {"cluster": {"kind": "sge", "workers": [{"name": "a", "batch": 0}]}},
+            "'cluster.workers[1].batch': Input should be greater than or equal to 1, or 'auto', got 0",
+        ),
+        ({"processing": {"batch": "many"}}, "as an integer, or 'auto', got 'many'"),
         ({"signals": {"polarity": "up"}}, "'signals.polarity'"),
         ({"input": {}}, "'input.files' is missing"),
         ({"cluster": {"kind": "slurm"}}, "needs at least one worker group"),
@@ -85,3 +96,11 @@ def test_every_key_of_the_documentation_exists_and_every_key_is_documented() -> 
     for job in (WorkerGroup, CoordinatorJob):
         for key in job.model_fields:
             assert f"`{key}`" in text, f"{job.__name__}.{key}"
+
+
+def test_configurations_are_utf_8_whatever_the_locale_says(tmp_path: Path) -> None:
+    path = written(tmp_path, model={"path": "psd.pb", "classes": ["γ", "n"]})
+    strict = ["-X", "warn_default_encoding", "-W", "error::EncodingWarning"]  # asking the locale is an error
+    ask = "import pathlib, sys, psdbatch.config as c; print(ascii(c.read_config(pathlib.Path(sys.argv[1])).model.classes))"
+    done = subprocess.run([sys.executable, *strict, "-c", ask, path], capture_output=True, text=True, check=True)
+    assert done.stdout == "('\\u03b3', 'n')\n"
