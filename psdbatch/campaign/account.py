@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -106,6 +108,8 @@ class Account:
         Whether tallies are added too; a status needs none.
     watch
         Is shown each block's tally, to compare it with a reference.
+    starts
+        When the passes began (s since 1970), ascending, where it is asked which block was the last of each.
 
     Attributes
     ----------
@@ -123,6 +127,8 @@ class Account:
         Finished blocks by the versions of the packages that made them.
     given_up
         The first quarantined blocks.
+    commits
+        When the newest block of each pass was finished, by the pass's start (s since 1970).
     tally
         Physics of all blocks that have a tally; None if none has.
     """
@@ -130,6 +136,7 @@ class Account:
     plan: Plan
     physics: bool = False
     watch: DriftWatch | None = None
+    starts: Sequence[float] = ()
     totals: Counter[str] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
     seconds: Counter[str] = field(default_factory=Counter)
@@ -142,6 +149,7 @@ class Account:
     given_up: list[GivenUp] = field(default_factory=list)
     throughput: Throughput = field(default_factory=Throughput)
     recent: RecentPace = field(default_factory=RecentPace)
+    commits: dict[float, float] = field(default_factory=dict)
     peak_memory: int = 0
     tally: Tally | None = None
 
@@ -222,6 +230,9 @@ class Account:
         _count(self.versions, tuple(sorted(report.get("versions", {}).items())), ())
         self.throughput.add(name, started, finished, record.signals)
         self.recent.add(started, finished, record.signals)
+        if number := bisect_right(self.starts, finished):
+            start = self.starts[number - 1]
+            self.commits[start] = max(finished, self.commits.get(start, finished))
 
     def _add_tally(self, run: RunAccount, text: Any) -> None:
         """A tally that this version cannot read counts as none."""

@@ -98,17 +98,28 @@ def records(directory: CampaignDirectory, plan: Plan) -> Iterator[CommitRecord]:
 
 
 def count_records(
-    directory: CampaignDirectory, plan: Plan, physics: bool = False, watch: DriftWatch | None = None
+    directory: CampaignDirectory,
+    plan: Plan,
+    physics: bool = False,
+    watch: DriftWatch | None = None,
+    starts: Sequence[float] = (),
 ) -> Account:
-    """Add up all commit records; with ``physics`` their tallies, too, which ``watch`` compares with a reference."""
-    account = Account(plan, physics, watch)
+    """Add up all commit records; with ``physics`` their tallies, too, which ``watch`` compares with a reference.
+
+    ``starts`` are those of the passes, for :func:`describe`.
+    """
+    account = Account(plan, physics, watch, starts)
     for record in records(directory, plan):
         account.add(record)
     return account
 
 
-def describe(directory: CampaignDirectory, account: Account, history: History) -> Summary:
-    """Numbers of the campaign as it is now, and of the sample if the last start was asked for one only."""
+def describe(directory: CampaignDirectory, account: Account, history: History, running: bool = False) -> Summary:
+    """Numbers of the campaign as it is now, and of the sample if the last start was asked for one only.
+
+    ``running`` says whether a coordinator is at work; ``history`` is settled with that and with the commits.
+    """
+    history.settle(account.commits, running)
     fraction = history.passes[-1].sample if history.passes else None
     sample = None if fraction is None else choose_sample(account.plan, fraction)
     state = None if sample is None else sample.state(account.plan, directory.committed())
@@ -141,11 +152,14 @@ def finalise(
         A committed shard is lost, or a record or the store's metadata are damaged.
     """
     account = account or Account(plan)
+    history = History(Journal(directory.journal).read())
+    account.starts = history.starts
     for record in records(directory, plan):
         if not published(directory, record):
             publish(directory, record)
         account.add(record)
-    passes = History(Journal(directory.journal).read()).passes
+    history.settle(account.commits)
+    passes = history.passes
     if passes and passes[-1].end == SILENT:  # this one, whose end is written when the summary is
         used = dict(groups or {})
         passes[-1] = replace(passes[-1], end=FINISHED, elapsed=elapsed, processed=processed, groups=used)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -17,7 +18,7 @@ MOST_REASONS = 500
 MOST_PASSES = 1000
 """Passes that are kept, the newest."""
 
-FINISHED, STOPPED, SILENT = "finished", "stopped", "no word of its end"
+FINISHED, STOPPED, SILENT, RUNNING = "finished", "stopped", "no word of its end", "running"
 
 
 @dataclass
@@ -29,9 +30,10 @@ class Pass:
     started
         When (s since 1970).
     elapsed
-        Wall time (s); for one that ended without a word, until its last line in the journal.
+        Wall time (s); for one that ended without a word, until its last line in the journal or, once
+        :meth:`History.settle` knows of it, its last commit.
     end
-        ``"finished"``, ``"stopped"``, or ``"no word of its end"``: it was killed, or it is still at work.
+        ``"finished"``, ``"stopped"``, ``"running"``, or ``"no word of its end"``: it was killed.
     reason
         Why it stopped.
     host
@@ -60,6 +62,10 @@ class Pass:
     def facts(self) -> dict[str, Any]:
         """Plain dictionary for JSON."""
         return asdict(self)
+
+    def use(self, group: str) -> dict[str, Any]:
+        """What a group used, to be added to."""
+        return self.groups.setdefault(group, {"jobs": 0, "worker_seconds": 0.0, "lost_seconds": 0.0})
 
     def thread_seconds(self, group: str) -> float | None:
         """Seconds of worker threads that a group had; None where nobody wrote down how many threads."""
@@ -115,8 +121,15 @@ class History:
         self.ends: dict[str, Failure] = {}
         self.quarantined = 0
         self._there: dict[str, tuple[str, float]] = {}
+        self._silent: list[tuple[Pass, Counter[str]]] = []
+        self._writer: tuple[Any, Any] = None, None
         for event in events:
             self.add(event)
+
+    @property
+    def starts(self) -> list[float]:
+        """When the passes began (s since 1970), oldest first."""
+        return [one.started for one in self.passes]
 
     def add(self, event: Mapping[str, Any]) -> None:
         """Add a line of the journal; a line that lacks what it should say is passed over."""
@@ -124,14 +137,38 @@ class History:
         now = event.get("time")
         if not isinstance(now, (int, float)):
             return
-        if self.passes and self.passes[-1].end == SILENT and event.get("event") != "started":
+        silent = self.passes and self.passes[-1].end == SILENT
+        # others write too: 'psdbatch submit' may do so a week after the coordinator was killed
+        if silent and _writer(event) == self._writer and event.get("event") != "started":
             self.passes[-1].elapsed = max(0.0, now - self.passes[-1].started)
         if handle is not None:
             with suppress(KeyError, TypeError, ValueError):
                 handle(self, event, float(now))
 
+    def settle(self, commits: Mapping[float, float], running: bool = False) -> None:
+        """Reckon passes that ended without a word, once all lines are added: one that goes well writes none for hours.
+
+        Parameters
+        ----------
+        commits
+            When the newest block of each pass was finished, by the pass's start (s since 1970).
+        running
+            Whether a coordinator is at work: the newest pass is its, and lasts until now.
+        """
+        self._end_silent()
+        for one, workers in self._silent:
+            until = commits.get(one.started, one.started)
+            if running and one is self.passes[-1]:
+                one.end, until = RUNNING, time.time()
+            longer = until - one.started - one.elapsed
+            if longer > 0:
+                one.elapsed += longer
+                for group, number in workers.items():
+                    one.use(group)["worker_seconds"] += number * longer
+
     def _started(self, event: Mapping[str, Any], now: float) -> None:
-        self._close_silent()
+        self._end_silent()
+        self._writer = _writer(event)
         self.passes.append(
             Pass(
                 started=now,
@@ -157,21 +194,28 @@ class History:
         """Whether there is a pass that this can be the end of."""
         if not self.passes or self.passes[-1].end != SILENT:
             return False
-        self._close_silent(self.passes[-1].started + self.passes[-1].elapsed)
+        self._all_left()
         self.passes[-1].end = end
         if event.get("groups"):
             self.passes[-1].groups = dict(event["groups"])
         return True
 
-    def _close_silent(self, now: float | None = None) -> None:
+    def _end_silent(self) -> None:
+        """The newest pass, if it has said nothing of its end, says nothing more."""
+        if self.passes and self.passes[-1].end == SILENT:
+            if not self._silent or self._silent[-1][0] is not self.passes[-1]:
+                self._silent.append((self.passes[-1], Counter(group for group, _ in self._there.values())))
+                del self._silent[:-MOST_PASSES]
+            self._all_left()
+
+    def _all_left(self) -> None:
         """Workers that nobody saw leave were there until the last word of their pass."""
         for worker, (group, since) in list(self._there.items()):
-            last = self.passes[-1].started + self.passes[-1].elapsed if now is None else now
-            self._left(worker, group, last - since)
+            self._left(worker, group, self.passes[-1].started + self.passes[-1].elapsed - since)
 
     def _submitted(self, event: Mapping[str, Any], now: float) -> None:
         if self.passes:
-            self._use(event["group"])["jobs"] += 1
+            self.passes[-1].use(event["group"])["jobs"] += 1
 
     def _admitted(self, event: Mapping[str, Any], now: float) -> None:
         if self.passes and event.get("group"):
@@ -185,10 +229,7 @@ class History:
 
     def _left(self, worker: str, group: str, seconds: float) -> None:
         del self._there[worker]
-        self._use(group)["worker_seconds"] += max(0.0, seconds)
-
-    def _use(self, group: str) -> dict[str, Any]:
-        return self.passes[-1].groups.setdefault(group, {"jobs": 0, "worker_seconds": 0.0, "lost_seconds": 0.0})
+        self.passes[-1].use(group)["worker_seconds"] += max(0.0, seconds)
 
     def _failed(self, event: Mapping[str, Any], now: float) -> None:
         self._note(self.attempts, str(event.get("reason", "")), now, str(event.get("verdict", "")))
@@ -208,6 +249,10 @@ class History:
         failure.last = now
         if verdict:
             failure.verdicts[verdict] += 1
+
+
+def _writer(event: Mapping[str, Any]) -> tuple[Any, Any]:
+    return event.get("host"), event.get("pid")
 
 
 _EVENTS = {

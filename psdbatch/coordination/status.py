@@ -95,11 +95,12 @@ def read_status(directory: CampaignDirectory) -> Status:
     work = who_is_at_work(directory, events)
     if plan is None:
         return Status(**vars(work), summary=None, runs=(), last_commit=None, recent_rate=None)
-    account = count_records(directory, plan)
+    history = History(events)
+    account = count_records(directory, plan, starts=history.starts)
     newest = account.recent.newest
     return Status(
         **vars(work),
-        summary=describe(directory, account, History(events)),
+        summary=describe(directory, account, history, running=work.coordinator is not None),
         runs=tuple(
             RunState(run.name, run.signals, run.blocks, run.finished, run.quarantined) for run in account.runs.values()
         ),

@@ -17,10 +17,14 @@ from psdbatch.campaign.journal import Journal
 from psdbatch.campaign.plan import Plan
 from psdbatch.campaign.reference import watch_drift
 from psdbatch.config import read_config
+from psdbatch.coordination.lock import current
 from psdbatch.errors import PsdbatchError
 from psdbatch.models.facts import ModelFacts
 from psdbatch.monitor.drift_watch import DriftAlarm, DriftWatch
 from psdbatch.results.store import METADATA
+
+MOST_BUSY = 1.05
+"""Clocks of hosts differ a little: up to so much of a worker's time at work is all of it."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,8 @@ class GroupUse:
     blocks, signals
         Finished by it.
     busy
-        Share of the time of its worker threads in which they worked on blocks that count; None: not known.
+        Share of the time of its worker threads in which they worked on blocks that count; None: not known, as where
+        the journal was cut or clocks disagree, so that more than all of it would come out.
     """
 
     name: str
@@ -86,6 +91,7 @@ class Content:
         threads = [one.thread_seconds(name) for one in self.history.passes]
         had = sum(seconds for seconds in threads if seconds is not None)
         known = had and done and all(one.threads for one in self.history.passes)
+        busy = done.busy / had if known and done else None
         return GroupUse(
             name=name,
             jobs=sum(part.get("jobs", 0) for part in parts),
@@ -93,7 +99,7 @@ class Content:
             lost_hours=sum(part.get("lost_seconds", 0.0) for part in parts) / 3600,
             blocks=done.blocks if done else 0,
             signals=done.signals if done else 0,
-            busy=done.busy / had if known and done else None,
+            busy=None if busy is None or busy > MOST_BUSY else min(1.0, busy),
         )
 
     @property
@@ -135,9 +141,10 @@ def read_content(directory: CampaignDirectory, account: Account | None = None) -
     """
     plan = account.plan if account else Plan.read(directory.plan)
     classes = _classes(directory)
-    account = account or count_records(directory, plan, physics=True, watch=_watch(directory, plan, classes))
     history = History(Journal(directory.journal).read())
-    summary = describe(directory, account, history)
+    watch = None if account else _watch(directory, plan, classes)
+    account = account or count_records(directory, plan, physics=True, watch=watch, starts=history.starts)
+    summary = describe(directory, account, history, running=_is_running(directory))
     elapsed = sum(one.elapsed for one in history.passes)
     whole, expected = not summary.missing, history.expected or kept_estimate(plan)
     return Content(
@@ -150,6 +157,12 @@ def read_content(directory: CampaignDirectory, account: Account | None = None) -
         compared=compare_estimate(expected, summary.bytes, elapsed, summary.peak_memory) if whole else [],
         model=_model(directory),
     )
+
+
+def _is_running(directory: CampaignDirectory) -> bool:
+    with suppress(PsdbatchError):  # a damaged lock is told by whoever wants it
+        return current(directory) is not None
+    return False
 
 
 def _watch(directory: CampaignDirectory, plan: Plan, classes: tuple[str, ...]) -> DriftWatch | None:

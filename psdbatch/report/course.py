@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from psdbatch.campaign.history import Failure
+from psdbatch.campaign.history import SILENT, Failure
 from psdbatch.monitor.page import picture, section, table, text
 from psdbatch.report.content import Content
 from psdbatch.report.pace_plot import throughput_plot
@@ -125,7 +125,8 @@ def _passes(content: Content) -> str:
         end = f"{one.end}: {one.reason}" if one.reason else one.end
         asked = "all" if one.sample is None else f"sample of {one.sample:g}"
         hours = sum(use.get("worker_seconds", 0.0) for use in one.groups.values()) / 3600 or None
-        rows.append([began, duration(one.elapsed), end, asked, one.left, one.processed, hours, one.host])
+        took = duration(one.elapsed) if one.elapsed or one.end != SILENT else None
+        rows.append([began, took, end, asked, one.left, one.processed, hours, one.host])
     head = [
         "pass begun",
         "took",

@@ -18,7 +18,9 @@ import pytest
 import zarr
 
 import psdbatch as package
+from psdbatch.campaign.directory import CampaignDirectory
 from psdbatch.columns import Flag
+from psdbatch.report.content import read_content
 from tests.campaigns import (
     WINDOW,
     children,
@@ -125,7 +127,11 @@ def test_killed_and_resumed_equals_uninterrupted(
         else:
             kill_group(process)
         assert facts("status", tmp_path / "campaign")["summary"]["missing"] > 0
-    assert facts("run", config)["written"] == SIGNALS
+    done = facts("run", config)
+    assert done["written"] == SIGNALS
+    assert all(one["elapsed"] > 1 for one in done["passes"])  # they lasted until their last commits, and wrote no line
+    (use,) = read_content(CampaignDirectory(tmp_path / "campaign")).groups
+    assert use.busy is not None
     assert store_digests(tmp_path / "campaign") == store_digests(uninterrupted)
     assert facts("audit", tmp_path / "campaign", "--deep")["passed"]
     assert not list((tmp_path / "campaign/staging").iterdir())

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
+import time
 import tracemalloc
 from html.parser import HTMLParser
 from pathlib import Path
@@ -17,11 +19,13 @@ from rich.console import Console
 from psdbatch.campaign.account import Account
 from psdbatch.campaign.commit import Attempt, CommitRecord, quarantine
 from psdbatch.campaign.finalise import count_records, finalise
-from psdbatch.campaign.history import SILENT, STOPPED, History
+from psdbatch.campaign.history import RUNNING, SILENT, STOPPED, History
 from psdbatch.campaign.journal import Journal
 from psdbatch.campaign.plan import Block
 from psdbatch.campaign.throughput import MOST_BUCKETS, RecentPace, Throughput
 from psdbatch.coordination import coordinator
+from psdbatch.coordination.lock import hold
+from psdbatch.coordination.status import read_status
 from psdbatch.monitor.figure_of_merit import Gates
 from psdbatch.monitor.progress import Progress
 from psdbatch.monitor.tally import Tally
@@ -321,6 +325,55 @@ def test_a_killed_pass_is_told_by_its_jobs() -> None:
     assert killed.groups["k80"] == {"jobs": 2, "worker_seconds": 100.0 + 140.0, "lost_seconds": 0.0}
     assert killed.thread_seconds("k80") == 960.0
     assert (stopped.end, stopped.elapsed, stopped.groups["k80"]["worker_seconds"]) == (STOPPED, 50.0, 9.0)
+
+
+def test_a_pass_that_said_nothing_for_hours_and_was_killed_lasted_until_its_last_commit(tmp_path: Path) -> None:
+    campaign = small_campaign(tmp_path / "campaign")
+    lines = [{"time": 1e9, "event": "started", "host": "login", "pid": 7, "threads": {"v100": 2}}]
+    for number in range(24):
+        told = {"name": f"w{number}", "group": "v100", "host": "login", "pid": 7}
+        lines.append({"time": 1e9 + 100 + number, "event": "worker admitted", **told})
+    lines.append({"time": 1e9 + 90_000, "event": "coordinator submitted", "host": "login", "pid": 8})
+    lines.append({"time": 1e9 + 95_000, "event": "started", "host": "login", "pid": 9, "threads": {"v100": 2}})
+    campaign.directory.journal.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    for block, when in zip(campaign.blocks(), (200.0, 35_898.0, 95_010.0, 95_020.0), strict=True):
+        Attempt(campaign.directory, block.name).commit(**campaign.record(block), report=report_of(block, 1e9 + when))
+    content = read_content(campaign.directory)
+    killed, newest = content.history.passes
+    assert (killed.end, killed.elapsed, newest.elapsed) == (SILENT, 35_900.0, 22.0)
+    there = sum(35_900 - 100 - number for number in range(24))
+    assert killed.groups["v100"]["worker_seconds"] == there
+    (use,) = content.groups
+    assert use.hours == pytest.approx(there / 3600)
+    assert content.summary.passes[0].elapsed == 35_900.0
+
+
+def test_a_pass_at_work_says_so_and_lasts_until_now(tmp_path: Path) -> None:
+    campaign = small_campaign(tmp_path / "campaign")
+    with hold(campaign.directory):
+        Journal(campaign.directory.journal).write("started", left=4, threads={"": 2})
+        first = campaign.blocks()[0]
+        now = time.time()
+        told = {**report_of(first, now), "started": now, "finished": now + 0.01, "group": ""}
+        Attempt(campaign.directory, first.name).commit(**campaign.record(first), report=told)
+        time.sleep(0.05)
+        (one,) = read_content(campaign.directory).history.passes
+        assert one.end == RUNNING
+        assert one.elapsed >= 0.05
+        assert "running" in page_of(campaign).text
+        (one,) = read_status(campaign.directory).summary.passes  # type: ignore[union-attr]
+        assert one.end == RUNNING
+    assert read_content(campaign.directory).history.passes[0].end == SILENT
+
+
+def test_nobody_is_at_work_for_more_than_all_of_his_time(tmp_path: Path) -> None:
+    campaign = small_campaign(tmp_path / "campaign")
+    work(campaign, campaign.blocks())
+    journal = Journal(campaign.directory.journal)
+    journal.write("started", left=4, threads={"v100": 2})  # of the pass before, which did the work, nothing is known
+    journal.write("finished", elapsed=1.0, processed=53, groups={"v100": {"jobs": 1, "worker_seconds": 1.0}})
+    (use,) = read_content(campaign.directory).groups
+    assert use.busy is None
 
 
 def test_a_summary_keeps_earlier_passes(tmp_path: Path) -> None:
