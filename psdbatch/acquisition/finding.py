@@ -27,12 +27,18 @@ class Found:
     left_out
         Files of another format than most, with that format; a directory often holds tables and notes too.
     unknown
-        Number of files that no format recognises.
+        Files that no format recognises, each with the reason.
     """
 
     files: tuple[tuple[Path, str], ...]
     left_out: tuple[tuple[Path, str], ...]
-    unknown: int
+    unknown: tuple[tuple[Path, str], ...]
+
+    @property
+    def suspect(self) -> tuple[tuple[Path, str], ...]:
+        """Unknown files that are named like those taken: damaged ones, most likely."""
+        endings = {_ending(path) for path, _ in self.files}
+        return tuple((path, why) for path, why in self.unknown if _ending(path) in endings)
 
 
 def find_acquisition(places: Iterable[Path], format_name: str = "auto") -> Found:
@@ -48,7 +54,7 @@ def find_acquisition(places: Iterable[Path], format_name: str = "auto") -> Found
     """
     named: dict[Path, str] = {}
     found: dict[Path, str] = {}
-    unknown = 0
+    unknown: dict[Path, str] = {}
     places = [place.absolute() for place in places]
     for place in places:
         if not place.exists():
@@ -64,27 +70,27 @@ def find_acquisition(places: Iterable[Path], format_name: str = "auto") -> Found
             for path in _entries(place) if place.is_dir() else ():
                 try:
                     found[path] = recognise(path)
-                except (UnknownFormatError, AcquisitionFileError, OSError):
-                    unknown += 1
+                except AcquisitionFileError as error:
+                    unknown[path] = str(error).removeprefix(f"{path}: ").partition(";")[0]
+                except OSError as error:
+                    unknown[path] = f"cannot be read: {error.strerror or error}"
     found = {path: kind for path, kind in found.items() if path not in named}
     main = _main_format(found) if format_name == "auto" else format_name
     files = named | {path: kind for path, kind in found.items() if kind == main}
     if not files:
         where = ", ".join(map(str, places))
         raise AcquisitionFileError(
-            f"{where}: none of {unknown} files is in a format that psdbatch knows; 'psdbatch index FILE --format ...' says what is wrong with one"
+            f"{where}: none of {len(unknown):,} files is in a format that psdbatch knows; 'psdbatch index FILE --format ...' says what is wrong with one"
         )
     left_out = tuple(sorted((path, kind) for path, kind in found.items() if kind != main))
-    return Found(tuple(sorted(files.items())), left_out, unknown)
+    return Found(tuple(sorted(files.items())), left_out, tuple(sorted(unknown.items())))
 
 
 def patterns(files: Iterable[Path]) -> list[str]:
     """Glob patterns that match these files and no others; a file that no pattern can stand for stands for itself."""
     groups: dict[str, list[Path]] = {}
     for path in files:
-        groups.setdefault(
-            "".join(path.suffixes[-2:] if path.suffix in (".gz", ".zst") else path.suffixes[-1:]), []
-        ).append(path)
+        groups.setdefault(_ending(path), []).append(path)
     return [pattern for ending, group in sorted(groups.items()) for pattern in _patterns(ending, group)]
 
 
@@ -105,6 +111,10 @@ def _patterns(ending: str, files: list[Path]) -> list[str]:
         for folder in folders
         for pattern in _patterns(ending, [path for path in files if str(path.parent) == folder])
     ]
+
+
+def _ending(path: Path) -> str:
+    return "".join(path.suffixes[-2:] if path.suffix in (".gz", ".zst") else path.suffixes[-1:])
 
 
 def _entries(folder: Path) -> Iterator[Path]:

@@ -15,6 +15,7 @@ from psdbatch.acquisition.finding import Found, find_acquisition, patterns
 from psdbatch.acquisition.first_look import FirstLook, first_look
 from psdbatch.campaign import files
 from psdbatch.campaign.directory import CampaignDirectory
+from psdbatch.campaign.draft_files import files_passed_over, say_files, say_options, say_runs
 from psdbatch.campaign.draft_remarks import Findings, findings
 from psdbatch.campaign.model import find_models
 from psdbatch.campaign.plan import natural_order, run_name
@@ -30,7 +31,7 @@ LOOKED_AT = 20
 HEADER = """\
 # A campaign of psdbatch, written by 'psdbatch init'.  Try it: psdbatch plan {name}
 # Lines that begin with '#>' say what was found in the files and in the model; keys that are commented out show their
-# defaults.  A key means the same in every campaign: docs/campaign.md.
+# defaults, '...' where there is none.  A key means the same in every campaign: docs/campaign.md.
 """
 
 
@@ -96,9 +97,10 @@ class Draft:
         kinds = ", ".join(sorted({kind for _, kind in self.found.files}))
         signals = sum(index.scan.signals for index in self.campaign.indexes)
         looked = len(self.campaign.indexes)
+        pulses = f"pulses are {self.look.polarity}" if self.look.pulses else "no pulse found"
         return [
-            f"acquisition files: {len(self.found.files):,} ({kinds}), {_runs_remark(self.runs)[0]}",
-            f"looked at: {looked:,} of them with {signals:,} signals, pulses are {self.look.polarity}, channels: {self.look.channels:,}",
+            f"acquisition files: {len(self.found.files):,} ({kinds}), {say_runs(self.runs)}",
+            f"looked at: {looked:,} of them with {signals:,} signals, {pulses}, channels: {self.look.channels:,}",
             *(f"look into: {caution}" for caution in self.cautions),
         ]
 
@@ -108,6 +110,7 @@ class Draft:
             "files": [path for path, _ in self.found.files],
             "formats": sorted({kind for _, kind in self.found.files}),
             "left_out": [path for path, _ in self.found.left_out],
+            "unknown": [{"path": path, "reason": reason} for path, reason in self.found.unknown],
             "runs": dict(self.runs),
             "signals_looked_at": self.look.signals,
             "estimates": vars(self.look),
@@ -127,7 +130,7 @@ def draft_campaign(request: DraftRequest, replace: bool = False) -> Draft:
     if request.output.exists() and not replace:
         raise _exists(request.output)
     base = request.output.absolute().parent
-    directory = CampaignDirectory(base / request.campaign)
+    directory = CampaignDirectory(base / str(request.settings.get("campaign", request.campaign)))
     if directory.plan.exists():
         raise ConfigurationError(f"{directory.path}: holds a campaign already; name another directory with --campaign")
     found = find_acquisition(request.places, request.format)
@@ -142,12 +145,18 @@ def draft_campaign(request: DraftRequest, replace: bool = False) -> Draft:
     said = findings(indexes, look, model)
     values = _merged({**values, "signals": said.signals}, request.settings)
     validated(CampaignConfig, values, "--set")  # the writer knows no other keys than the schema's
-    remarks = {**said.remarks, "input.files": _files_remark(found, len(looked)), "input.run": _runs_remark(runs)}
+    remarks = {
+        **said.remarks,
+        "input.files": (say_files(found, len(looked)),),
+        "input.run": (say_runs(runs),),
+        "input.options": tuple(say_options(found)),
+    }
     body = commented(configuration_schema("campaign"), values, remarks, said.shown)
     text = f"{HEADER.format(name=request.output.name)}\n{body}"
     campaign = _planned(text, request, base, looked)
     told = [note for note in campaign.notes if note.startswith("warning")]
-    return Draft(text, found, runs, look, campaign, (*_left_out(found), *_cautions(said, request.settings), *told))
+    cautions = (*files_passed_over(found), *_cautions(said, request.settings), *told)
+    return Draft(text, found, runs, look, campaign, cautions)
 
 
 def write_draft(draft: Draft, output: Path, replace: bool = False) -> None:
@@ -177,7 +186,8 @@ def _exists(output: Path) -> ConfigurationError:
 
 def _values(request: DraftRequest, found: Found, base: Path) -> dict[str, Any]:
     """Keys that the file must or should say."""
-    inputs = [_relative(pattern, base, glob.escape(str(base))) for pattern in patterns(path for path, _ in found.files)]
+    named = patterns(path for path, _ in (*found.files, *found.suspect))  # a damaged file is refused, not passed over
+    inputs = [_relative(pattern, base, glob.escape(str(base))) for pattern in named]
     values: dict[str, Any] = {
         "campaign": request.campaign,
         "input": {"files": inputs},
@@ -216,25 +226,6 @@ def _runs(files: Sequence[Path], request: DraftRequest) -> dict[str, int]:
     pattern = request.settings.get("input", {}).get("run", Input.model_fields["run"].default)
     names = Counter(run_name(pattern, str(path)) for path in files)
     return {name: names[name] for name in sorted(names, key=natural_order)}
-
-
-def _runs_remark(runs: Mapping[str, int]) -> tuple[str, ...]:
-    listed = [f"{name} ({count} file{'s' * (count > 1)})" for name, count in list(runs.items())[:6]]
-    more = f" and {len(runs) - 6:,} more" if len(runs) > 6 else ""
-    return (f"{len(runs):,} run{'s' * (len(runs) > 1)}: {', '.join(listed)}{more}",)
-
-
-def _files_remark(found: Found, looked: int) -> tuple[str, ...]:
-    kinds = Counter(kind for _, kind in found.files)
-    told = ", ".join(f"{count:,} in format {kind}" for kind, count in kinds.items())
-    some = f"; {looked} of them were looked at" if looked < len(found.files) else ""
-    return (f"{told}{some}",)
-
-
-def _left_out(found: Found) -> list[str]:
-    kinds = ", ".join(sorted({kind for _, kind in found.left_out}))
-    first = f"{len(found.left_out):,} in another format ({kinds}) are left out: {found.left_out[0][0]}" if kinds else ""
-    return [f"of the files {first}{', ...' if len(found.left_out) > 1 else ''}"] if first else []
 
 
 def _merged(values: Mapping[str, Any], further: Mapping[str, Any]) -> dict[str, Any]:

@@ -48,13 +48,26 @@ def findings(indexes: Sequence[FileIndex], look: FirstLook, model: ModelFacts) -
     """Everything that files, some signals and the model say."""
     said = Findings()
     _sampling_period(said, indexes, model.card)
+    _damage(said, indexes)
     if look.signals:
         _digitiser(said, look, model.card)
+        _adc_bits(said, look, model.card)
     else:
         said.caution("", "no signal with samples was found in the files that were looked at")
     _model(said, model)
     _preparation(said, model, max(index.scan.longest for index in indexes))
     return said
+
+
+def _damage(said: Findings, indexes: Sequence[FileIndex]) -> None:
+    damaged = [index for index in indexes if index.scan.damage]
+    if damaged:
+        first = damaged[0]
+        said.caution(
+            "",
+            f"{len(damaged)} of the {len(indexes)} files that were looked at are damaged, the first of them in {len(first.scan.damage):,} places: "
+            f"psdbatch index --show {first.path}",
+        )
 
 
 def _sampling_period(said: Findings, indexes: Iterable[FileIndex], card: ModelCard | None) -> None:
@@ -77,32 +90,38 @@ def _sampling_period(said: Findings, indexes: Iterable[FileIndex], card: ModelCa
 
 
 def _digitiser(said: Findings, look: FirstLook, card: ModelCard | None) -> None:
-    """``[signals]`` from estimates; what a card says stays with the card, and what it contradicts is told."""
-    estimate = f"estimated from {look.signals:,} signals: {look.agreement:.0%} of them go {_way(look.polarity)}"
+    """Polarity and baseline from estimates; what a card says stays with the card, and what it contradicts is told."""
+    estimate = f"estimated from {look.pulses:,} pulses: {look.agreement:.0%} of them go {_way(look.polarity)}"
+    if not look.pulses:
+        estimate = f"none of {look.signals:,} signals holds a pulse above the noise"
     if card is not None:
         its = card.signals.polarity
         said.remarks["signals"] = ("what is not said here comes from the model's card",)
         said.remarks["signals.polarity"] = (f"the model's card says {its}", estimate)
         said.shown["signals.polarity"] = its
         said.shown["signals.adc_bits"], said.shown["signals.baseline"] = card.signals.adc_bits, card.signals.baseline
-        if its != look.polarity:
+        if look.pulses and its != look.polarity:
             said.caution(
                 "signals.polarity",
                 f"the model's card says that pulses are {its}, but {look.agreement:.0%} go {_way(look.polarity)}",
             )
         return
-    said.signals["polarity"] = look.polarity
     said.remarks["signals.polarity"] = (estimate,)
+    if not look.pulses:
+        said.caution("signals.polarity", f"{estimate}: polarity and baseline are not known")
+        return
+    said.signals["polarity"] = look.polarity
     if look.agreement < SURE:
         said.caution(
             "signals.polarity",
-            f"polarity '{look.polarity}' is uncertain: only {look.agreement:.0%} of the signals go {_way(look.polarity)}",
+            f"polarity '{look.polarity}' is uncertain: only {look.agreement:.0%} of the pulses go {_way(look.polarity)}",
         )
-    _adc_bits(said, look)
     _baseline(said, look)
 
 
-def _adc_bits(said: Findings, look: FirstLook) -> None:
+def _adc_bits(said: Findings, look: FirstLook, card: ModelCard | None) -> None:
+    if card is not None:
+        return
     default = SignalShape().adc_bits
     span = f"samples lie between {look.lowest:g} and {look.highest:g}"
     if look.adc_bits is None:
@@ -121,12 +140,13 @@ def _adc_bits(said: Findings, look: FirstLook) -> None:
 
 def _baseline(said: Findings, look: FirstLook) -> None:
     usual = SignalShape().baseline
-    said.remarks["signals.baseline"] = (f"estimated: pulses begin after {look.quiet} samples at the earliest",)
+    said.remarks["signals.baseline"] = (f"estimated: 95 % of the larger pulses begin after sample {look.quiet}",)
     if look.quiet >= usual:
         return
     said.signals["baseline"] = max(1, look.quiet)
     said.caution(
-        "signals.baseline", f"only {look.quiet} samples precede the pulses: 'baseline' is set to {max(1, look.quiet)}"
+        "signals.baseline",
+        f"only {look.quiet} samples precede 95 % of the pulses: 'baseline' is set to {max(1, look.quiet)}",
     )
 
 

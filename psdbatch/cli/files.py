@@ -148,13 +148,14 @@ def simulate(
 ) -> None:
     """Write acquisition files of a liquid scintillator into DIRECTORY, with the truth beside them."""
     from psdbatch.config import validated
+    from psdbatch.config.schema import settings_facts
     from psdbatch.monitor import tables
     from psdbatch.simulation.files import simulate_run, truth_path
     from psdbatch.simulation.settings import Simulation
 
     if show_settings:
         if as_json:
-            print_json({"settings": tables.settings_facts(Simulation)})
+            print_json({"settings": settings_facts(Simulation)})
         else:
             open_console().print(tables.settings_table(Simulation))
         return

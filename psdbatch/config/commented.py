@@ -5,6 +5,7 @@ All of it comes from the JSON Schema of the typed models, so that a new key is i
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -67,7 +68,19 @@ def target(schema: Mapping[str, Any], entry: Mapping[str, Any]) -> tuple[Entry |
     """Section that a key stands for, if it is one, and whether it is a list of such."""
     several = entry.get("type") == "array" and "$ref" in entry.get("items", {})
     reference = entry["items"]["$ref"] if several else entry.get("$ref")
-    return (dict(schema["$defs"][reference.split("/")[-1]]) if reference else None), several
+    if not reference:
+        return None, several
+    section = dict(schema["$defs"][reference.split("/")[-1]])
+    return (section if several else _with_defaults(section, entry.get("default", {}))), several
+
+
+def _with_defaults(section: Entry, own: Mapping[str, Any]) -> Entry:
+    """The section with the defaults of its own that a file gives it: the window of a training is 75 samples."""
+    properties = dict(section["properties"])
+    for key, default in own.items():
+        meaning = str(properties[key]["description"]).partition("; default: ")[0]
+        properties[key] = {**properties[key], "default": default, "description": meaning}
+    return {**section, "properties": properties}
 
 
 def _below(
@@ -113,8 +126,8 @@ class _Writer:
         self, path: tuple[str, ...], section: Mapping[str, Any], values: Mapping[str, Any], header: str, off: bool
     ) -> Iterator[str]:
         name = ".".join(path)
-        meaning = section["description"].split("\n")[0].partition(": ")
-        yield from ("", *_wrapped("#", (meaning[2] or meaning[0]).rstrip(".")))
+        meaning = re.sub(r"^`[^`]+`: ", "", section["description"].split("\n")[0])  # the header says its name
+        yield from ("", *_wrapped("#", meaning.rstrip(".")))
         yield ("#" if off else "") + header.format(name)
         yield from self.section(path, section, values, off)
 

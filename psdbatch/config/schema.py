@@ -37,6 +37,14 @@ def configuration_schema(name: str) -> dict[str, Any]:
     }
 
 
+def settings_facts(section: type[BaseModel]) -> list[dict[str, Any]]:
+    """Key, default and meaning of each setting of a section that stands in no configuration file's schema."""
+    return [
+        {"key": name, "default": field.get_default(call_default_factory=True), "meaning": field.description or ""}
+        for name, field in section.model_fields.items()
+    ]
+
+
 class _TomlSchema(GenerateJsonSchema):
     """As users write TOML: no null, quantities with their units, and no defaults that repeat those of a section."""
 
@@ -49,10 +57,10 @@ class _TomlSchema(GenerateJsonSchema):
 
     def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
         made = super().default_schema(schema)
-        default = schema.get("default")
+        default = schema["default_factory"]() if "default_factory" in schema else schema.get("default")  # type: ignore[call-arg]
         if isinstance(default, BaseModel):  # the section has its own defaults; only what differs here is said
-            default = default.model_dump(mode="json", exclude_unset=True)
-        if default is None or default == {}:
+            default = default.model_dump(mode="json", exclude_unset=True) or None
+        if default is None:
             made.pop("default", None)
         elif "x-unit" in made:
             made["default"] = SAY[made["x-unit"]](default)

@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Column, Table
 from rich.text import Text
 
+from psdbatch.config.schema import settings_facts
 from psdbatch.monitor.card_rows import card_rows
 from psdbatch.wording import duration, quantity
 
@@ -253,16 +254,8 @@ def settings_table(model: type[BaseModel]) -> RenderableType:
     """Keys of a configuration section with defaults and meanings."""
     table = Table("key", "default", "meaning", box=None)
     for entry in settings_facts(model):
-        table.add_row(entry["key"], Text(repr(entry["default"])), entry["meaning"])
+        table.add_row(entry["key"], repr(entry["default"]), entry["meaning"])
     return table
-
-
-def settings_facts(model: type[BaseModel]) -> list[dict[str, Any]]:
-    """The same as plain dictionaries."""
-    return [
-        {"key": name, "default": field.default, "meaning": field.description or ""}
-        for name, field in model.model_fields.items()
-    ]
 
 
 def _tensor(tensor: Any) -> str:

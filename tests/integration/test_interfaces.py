@@ -138,7 +138,7 @@ def test_init_writes_what_plan_accepts_and_overwrites_nothing(place: Path) -> No
     content = tomllib.loads(text)
     assert content["input"]["files"] == ["data/*/*.mfm"]
     assert content["signals"] == {"sampling_period": "5 ns", "polarity": "negative"}
-    assert "#> estimated from 4,000 signals" in text
+    assert "#> estimated from 4,000 pulses" in text
     validator("campaign").validate(content)
     planned = facts("plan", "--no-probe", place / "campaign.toml")
     assert (planned["runs"], planned["signals"]) == (2, 4_000)
