@@ -29,7 +29,7 @@ from psdbatch.columns import (
 )
 from psdbatch.errors import CampaignError, ConfigurationError
 from psdbatch.results.decoding import StoredColumn
-from psdbatch.results.reading import runs, store_path
+from psdbatch.results.runs import runs, store_path
 from psdbatch.wording import nearest
 
 Array = NDArray[Any]
@@ -70,6 +70,12 @@ class StoredRun:
     def signals(self) -> int:
         """Signals of the run."""
         return max((array.shape[0] for array in self.arrays.values()), default=0)
+
+    @property
+    def block(self) -> int:
+        """Signals of a block, and so of a file of each array."""
+        array = next(iter(self.arrays.values()))
+        return int((array.shards or array.chunks)[0])
 
     def open(self, name: str) -> StoredColumn | None:
         """The column, or None where this run has none of that name."""

@@ -2,42 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
-
-import numpy as np
-import zarr
+from typing import TYPE_CHECKING, Any
 
 from psdbatch.errors import CampaignError
-from psdbatch.wording import nearest
+from psdbatch.results.contents import Contents, StoredRun
 
 if TYPE_CHECKING:
     import xarray
 
 
-def store_path(path: str | Path) -> Path:
-    """The store of a campaign directory, or ``path`` itself if it is a store.
-
-    Raises
-    ------
-    CampaignError
-        There are no results at ``path``.
-    """
-    given = Path(path)
-    for candidate in (given / "results.zarr", given):
-        if (candidate / "zarr.json").exists():
-            return candidate
-    raise CampaignError(
-        f"{given}: holds no results (no results.zarr); is it a campaign directory, and has it been started?"
-    )
-
-
-def runs(path: str | Path) -> list[str]:
-    """Names of the runs in the store."""
-    return sorted(zarr.open_group(store_path(path), mode="r").group_keys())
-
-
-def open_results(path: str | Path, run: str | None = None) -> xarray.Dataset:
+def open_results(path: str | Path, run: str | Iterable[str] | None = None) -> xarray.Dataset:
     """Open the results of a campaign, lazily.
 
     Parameters
@@ -45,114 +21,71 @@ def open_results(path: str | Path, run: str | None = None) -> xarray.Dataset:
     path
         The campaign directory or its ``results.zarr``.
     run
-        Name of a run.  Without it all runs follow one another along ``signal``, with their names in coordinate
-        ``run`` (index into attribute ``runs``) where there is more than one.
+        Name of a run, or several.  Several runs follow one another along ``signal``, with their names in coordinate
+        ``run`` (index into attribute ``runs``).  Default: all.
 
     Returns
     -------
     xarray.Dataset
         Dimension ``signal`` (and ``class``, ...); variables with units and meanings; the store's provenance in the
-        attributes.  Nothing is read before it is used.  Columns that only some runs have are 0 (NaN) in the others.
+        attributes.  Nothing is read before it is used; a Dask chunk is a block.  Columns that only some runs have hold
+        their fill value in the others: NaN, 255 for labels, 0 otherwise.
 
     Raises
     ------
     CampaignError
-        No results there, or no such run.
+        No results there, or no such run; while values are computed: a shard is damaged.
 
     Examples
     --------
     >>> results = open_results("my-campaign", run="run_0042")      # doctest: +SKIP
     >>> neutrons = results.isel(signal=(results.label == 1).values)    # doctest: +SKIP
     """
-
-    store = store_path(path)
-    names = runs(path)
-    if run is not None and run not in names:
-        raise CampaignError(f"{store}: no run '{run}'{nearest(run, names)}; runs: {', '.join(names)}")
-    chosen = [run] if run is not None else names
-    if not chosen:
-        raise CampaignError(f"{store}: holds no runs yet")
-    datasets = [_open_run(store, name) for name in chosen]
-    if len(datasets) == 1:
-        return datasets[0]
-    return _join(datasets, chosen)
-
-
-def _open_run(store: Path, run: str) -> xarray.Dataset:
     import xarray
 
-    root = zarr.open_group(store, mode="r")
-    dataset: xarray.Dataset = xarray.open_zarr(
-        store, group=run, chunks=_shards(store, run), consolidated=False, mask_and_scale=False
-    )
-    dataset.attrs = {**dict(root.attrs), **dataset.attrs}
-    classes = root.attrs.get("classes")
-    if classes and "class" in dataset.dims:
-        dataset = dataset.assign_coords({"class": list(cast("list[str]", classes))})
-    return dataset
+    from psdbatch.results.lazy import Places, lazy_column, run_numbers  # which load Dask, as xarray takes its time too
+
+    contents = Contents(path, run)
+    _check_units(contents.runs)
+    places = Places(contents.runs)
+    variables = {
+        name: (("signal", *column.dimensions), lazy_column(places, column), _attributes(contents.runs, name))
+        for name, column in contents.columns.items()
+    }
+    coordinates: dict[str, Any] = {}
+    if contents.classes and any("class" in column.dimensions for column in contents.columns.values()):
+        coordinates["class"] = list(contents.classes)
+    attributes = contents.attributes | _shared([stored.attributes for stored in contents.runs])
+    if len(contents.runs) > 1:
+        meaning = {"long_name": "run, as index into attribute 'runs'"}
+        coordinates["run"] = ("signal", run_numbers(places), meaning)
+        attributes["runs"] = [stored.name for stored in contents.runs]
+    return xarray.Dataset(variables, coordinates, attributes)
 
 
-def _shards(store: Path, run: str) -> dict[str, int]:
-    """Dask chunks as large as shards: a chunk is one file."""
-    group = zarr.open_group(store / run, mode="r")
-    _, array = next(iter(group.arrays()))
-    return {"signal": (array.shards or array.chunks)[0]}
+def _attributes(runs: Iterable[StoredRun], name: str) -> dict[str, Any]:
+    """Unit, meaning and the like of a column, as far as all runs that have it agree."""
+    return _shared([dict(run.arrays[name].attrs) for run in runs if name in run.arrays])
 
 
-def _join(datasets: list[xarray.Dataset], names: list[str]) -> xarray.Dataset:
-    import xarray
-
-    _check_units(datasets)
-    complete = _with_all_columns(datasets)
-    numbered = [
-        dataset.assign_coords(run=("signal", _filled(dataset, (), "uint32", number)))
-        for number, dataset in enumerate(complete)
-    ]
-    joined = xarray.concat(
-        numbered,
-        "signal",
-        data_vars="all",
-        coords="minimal",
-        compat="override",
-        join="outer",
-        combine_attrs="drop_conflicts",
-    )
-    joined.attrs["runs"] = names
-    joined["run"].attrs = {"long_name": "run, as index into attribute 'runs'"}
-    return joined
+def _shared(given: list[Mapping[str, Any]]) -> dict[str, Any]:
+    """What some say and none says otherwise."""
+    found = {name: value for attributes in reversed(given) for name, value in attributes.items()}
+    return {
+        name: value
+        for name, value in found.items()
+        if all(attributes.get(name, value) == value for attributes in given)
+    }
 
 
-def _check_units(datasets: list[xarray.Dataset]) -> None:
+def _check_units(runs: Iterable[StoredRun]) -> None:
     """Values of one column in different units must not stand behind one another."""
-    for name in {name for dataset in datasets for name in dataset.data_vars}:
-        units = {str(dataset[name].attrs.get("units", "")) for dataset in datasets if name in dataset}
+    found: dict[str, set[str]] = {}
+    for run in runs:
+        for name, array in run.arrays.items():
+            found.setdefault(name, set()).add(str(array.attrs.get("units", "")))
+    for name, units in found.items():
         if len(units) > 1:
             raise CampaignError(
                 f"the runs hold '{name}' in different units ({', '.join(sorted(units))}); open one run at a time: run = ..."
             )
-
-
-def _with_all_columns(datasets: list[xarray.Dataset]) -> list[xarray.Dataset]:
-    """Give every run the columns that any of them has, so that integers stay integers."""
-    known = {name: variable for dataset in datasets for name, variable in dataset.data_vars.items()}
-    complete = []
-    for dataset in datasets:
-        absent = {name: variable for name, variable in known.items() if name not in dataset}
-        added = {
-            name: (variable.dims, _filled(dataset, variable.shape[1:], variable.dtype, _absent_value(variable.dtype)))
-            for name, variable in absent.items()
-        }
-        complete.append(dataset.assign(added))
-    return complete
-
-
-def _absent_value(dtype: Any) -> float:
-    return float("nan") if np.issubdtype(dtype, np.floating) else 0
-
-
-def _filled(dataset: xarray.Dataset, shape: tuple[int, ...], dtype: Any, value: float) -> Any:
-    import dask.array
-
-    return dask.array.full(
-        (dataset.sizes["signal"], *shape), value, dtype=dtype, chunks=(dataset.chunks["signal"], *shape)
-    )

@@ -14,7 +14,8 @@ import zarr
 from psdbatch.columns import FLAGS, NO_LABEL, TIMESTAMP, Column, scalar
 from psdbatch.errors import CampaignError
 from psdbatch.results import store as store_module
-from psdbatch.results.reading import open_results, runs
+from psdbatch.results.reading import open_results
+from psdbatch.results.runs import runs
 from psdbatch.results.store import (
     Layout,
     consolidate,
@@ -102,6 +103,34 @@ def test_runs_with_other_columns_keep_their_integers_and_other_units_are_refused
     create_run(store, "run_3", 20, [scalar("timestamp", "uint64", "", "1 ps")], LAYOUT, {})
     with pytest.raises(CampaignError, match="'timestamp' in different units"):
         open_results(store)
+
+
+def test_chosen_runs_are_read_block_by_block_in_other_processes_too(store: Path) -> None:
+    energy = scalar("energy", "float32", "deposited energy", "keV")
+    for number, signals in enumerate((40, 0, 7, 33)):
+        columns = [TIMESTAMP, *COLUMNS] if number != 2 else [TIMESTAMP, *COLUMNS, energy]
+        create_run(store, f"run_{number}", signals, columns, LAYOUT, {"run": f"run_{number}", "shared": 1})
+        group = zarr.open_group(store / f"run_{number}", mode="r+")
+        group["timestamp"][:] = np.arange(signals, dtype=np.uint64) + np.uint64(1000 * number + 2**60)
+        if number == 2:
+            group["energy"][:] = 2.5
+    some = open_results(store, ["run_0", "run_1", "run_2", "run_3"])
+    assert some.timestamp.chunks == ((16, 16, 8, 7, 16, 16, 1),)
+    assert some.energy.attrs == {"long_name": "deposited energy", "units": "keV"}
+    assert some.attrs["shared"] == 1
+    assert "run" not in some.attrs
+    assert some.attrs["runs"] == ["run_0", "run_1", "run_2", "run_3"]
+    there = some.compute(scheduler="processes", num_workers=1)
+    expected = np.concatenate(
+        [np.arange(n, dtype=np.uint64) + np.uint64(1000 * k + 2**60) for k, n in ((0, 40), (2, 7), (3, 33))]
+    )
+    np.testing.assert_array_equal(there.timestamp, expected)
+    np.testing.assert_array_equal(there.run, np.repeat([0, 2, 3], [40, 7, 33]))
+    assert np.isnan(there.energy[:40]).all()
+    assert (there.energy[40:47] == 2.5).all()
+    assert (there.label == NO_LABEL).all()
+    assert open_results(store, ["run_3"]).sizes["signal"] == 33
+    assert open_results(store, "run_1").timestamp.compute().shape == (0,)
 
 
 def test_store_opens_without_this_package_and_with_one_read(finished: SmallCampaign) -> None:
