@@ -24,8 +24,13 @@ _PLACEHOLDERS = ("Placeholder", "PlaceholderWithDefault")
 _PASSING = {"Identity", "IdentityN", "StopGradient", "EnsureShape", "Reshape"}
 
 
-def read_graph(path: Path) -> tuple[Any, str]:
+def read_graph(path: Path, named: str | None = None) -> tuple[Any, str]:
     """GraphDef of a ``.pb`` file, its operations checked, and the SHA-256 of the file.
+
+    Parameters
+    ----------
+    named
+        What the user calls the file, where ``path`` is a copy of it; messages say that.
 
     Raises
     ------
@@ -36,17 +41,18 @@ def read_graph(path: Path) -> tuple[Any, str]:
         content = path.read_bytes()
     except OSError as error:
         raise ModelError(f"{path}: the model cannot be read: {error.strerror}") from error
+    named = named or str(path)
     if not content:
-        raise ModelError(f"{path}: the file is empty")
+        raise ModelError(f"{named}: the file is empty")
     try:
         graph = tf.compat.v1.GraphDef.FromString(content)
     except DecodeError as error:
-        raise ModelError(f"{path}: is not a frozen GraphDef, or is damaged ({error})") from error
+        raise ModelError(f"{named}: is not a frozen GraphDef, or is damaged ({error})") from error
     if not graph.node or not all(node.op for node in graph.node):
         raise ModelError(
-            f"{path}: holds no graph; is it a SavedModel's saved_model.pb? Then name its directory instead"
+            f"{named}: holds no graph; is it a SavedModel's saved_model.pb? Then name its directory instead"
         )
-    check_operations(graph, path)
+    check_operations(graph, named)
     for node in graph.node:  # where it was trained says nothing about where it runs
         node.device = ""
     return graph, hashlib.sha256(content).hexdigest()
@@ -60,7 +66,7 @@ def describe_graph(path: Path, source: ModelSource, source_digest: str) -> Model
     ModelError
         Input or outputs cannot be found, or the graph cannot be loaded.
     """
-    graph, digest = read_graph(path)
+    graph, digest = read_graph(path, source.path)
     return replace(graph_facts(graph, source, digest), path=str(path.absolute()), source_digest=source_digest)
 
 

@@ -200,8 +200,9 @@ def test_without_tensorflow_one_is_told_what_to_install(tmp_path: Path) -> None:
 def test_files_that_are_no_models_are_refused(tmp_path: Path, name: str, content: bytes | None, message: str) -> None:
     if content is not None:
         (tmp_path / name).write_bytes(content)
-    with pytest.raises(ModelError, match=message):
+    with pytest.raises(ModelError, match=message) as refused:
         describe(tmp_path / name, tmp_path / "campaign")
+    assert str(refused.value).startswith(f"{tmp_path / name}: ")  # not the copy that is looked into
     assert not (tmp_path / "campaign" / "model.pb").exists() or name.endswith(".pb")
 
 
