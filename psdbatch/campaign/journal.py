@@ -19,6 +19,11 @@ from psdbatch.campaign import files
 logger = logging.getLogger(__name__)
 
 
+def reason_of(error: BaseException) -> str:
+    """Why something ended early, as the journal says it."""
+    return "interrupted" if isinstance(error, KeyboardInterrupt) else f"{type(error).__name__}: {error}"
+
+
 class Journal:
     """Append-only journal of a campaign."""
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from psdbatch.cli.common import DIRECTORY, JSON, PATH, open_console, print_json, print_lines
+from psdbatch.cli.common import DIRECTORY, JSON, PATH, PICTURE, OutputFile, open_console, print_json, print_lines
 from psdbatch.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -184,7 +184,7 @@ def status(directory: Path, as_json: bool) -> None:
     from dataclasses import asdict
 
     state: AtWork
-    if _is_training(directory):
+    if (directory / "training.toml").exists():
         from psdbatch.monitor import training_tables
         from psdbatch.training.directory import TrainingDirectory
         from psdbatch.training.status import read_status as read_training_status
@@ -230,7 +230,13 @@ def audit(context: click.Context, campaign: Path, inputs: bool, deep: bool, as_j
 
 @click.command()
 @click.argument("campaign", type=DIRECTORY)
-@click.option("--output", type=PATH, default=Path("psd.png"), show_default=True, help="PNG or PDF to write.")
+@click.option(
+    "--output",
+    type=OutputFile(*PICTURE),
+    default="psd.png",
+    show_default=True,
+    help="Picture to write, .png, .pdf or .svg.",
+)
 @click.option("--run", "run_name", help="One run only; default: all.")
 @click.option(
     "--signals",
@@ -256,6 +262,8 @@ def _read(path: Path) -> CampaignConfig:
     from psdbatch.config import read_config
 
     if path.is_dir():
+        if _is_training(path):
+            raise click.UsageError(f"{path} is a training's directory; use 'psdbatch train {path}'")
         return read_config(path / "campaign.toml").model_copy(update={"campaign": str(path.absolute())})
     return read_config(path)
 

@@ -19,10 +19,37 @@ if TYPE_CHECKING:
 PATH = click.Path(path_type=Path)
 DIRECTORY = click.Path(path_type=Path, file_okay=False)
 """A directory, such as a campaign's; shells complete to directories only."""
+PICTURE = (".png", ".pdf", ".svg")
+"""Endings of pictures."""
 JSON = click.option("--json", "as_json", is_flag=True, help="Print facts as JSON.")
 
 LOG_WIDTH = 200
 """Columns of a line in a log or a pipe, where nobody wants file names cut to 80."""
+
+
+class OutputFile(click.Path):
+    """A file to write; that its directory is there and its name ends as it must is said before anything is done.
+
+    Parameters
+    ----------
+    endings
+        Of the names that it may have; default: any.
+    """
+
+    def __init__(self, *endings: str) -> None:
+        super().__init__(dir_okay=False, path_type=Path)
+        self._endings = endings
+
+    def convert(
+        self, value: str | os.PathLike[str], parameter: click.Parameter | None, context: click.Context | None
+    ) -> Any:
+        """The path."""
+        path = Path(os.fsdecode(super().convert(value, parameter, context)))
+        if not path.parent.is_dir():
+            self.fail(f"'{path}': there is no directory '{path.parent}'.", parameter, context)
+        if self._endings and path.suffix not in self._endings:
+            self.fail(f"'{path}' must end with {' or '.join(self._endings)}.", parameter, context)
+        return path
 
 
 def complete_formats(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:

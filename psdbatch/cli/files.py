@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
@@ -27,18 +28,41 @@ from psdbatch.cli.common import (
 @click.option("--show", is_flag=True, help="List the damaged regions.")
 @JSON
 def index(files: tuple[Path, ...], format_name: str, options: tuple[str, ...], show: bool, as_json: bool) -> None:
-    """Count signals and find damage in acquisition FILES, in one pass over their headers."""
+    """Count signals and find damage in acquisition FILES, in one pass over their headers.
+
+    A directory stands for the acquisition files in it, at any depth.
+    """
     from psdbatch.campaign.prepare import index_files
     from psdbatch.monitor import tables
 
-    indexes = index_files(files, format_name, read_options(options))
+    paths, notes = _files_in(files, format_name)
+    indexes = index_files(paths, format_name, read_options(options))
     if as_json:
-        print_json({"files": [entry.to_json() for entry in indexes]})
+        print_json({"files": [entry.to_json() for entry in indexes], "notes": notes})
         return
     console = open_console()
     console.print(tables.index_table(indexes))
     if show:
         console.print(tables.damage_table(indexes))
+    for note in notes:
+        console.print(note, soft_wrap=True)
+
+
+def _files_in(places: Iterable[Path], format_name: str) -> tuple[list[Path], list[str]]:
+    """The files themselves, of a directory the acquisition files in it; and what there is to say of others there."""
+    from psdbatch.acquisition.finding import find_acquisition
+    from psdbatch.campaign.draft_files import files_passed_over
+
+    paths: list[Path] = []
+    notes: list[str] = []
+    for place in places:
+        if not place.is_dir():
+            paths.append(place)
+            continue
+        found = find_acquisition([place], format_name)
+        paths += [path for path, _ in found.files]
+        notes += files_passed_over(found)
+    return paths, notes
 
 
 @click.command()
@@ -118,9 +142,11 @@ def convert(
 
 @click.command()
 @click.argument("directory", type=DIRECTORY)
-@click.option("--run", "run_number", default=1, show_default=True, help="Number of the run.")
-@click.option("--files", default=1, show_default=True, help="Acquisition files of the run.")
-@click.option("--signals", default=100_000, show_default=True, help="Signals in each file.")
+@click.option(
+    "--run", "run_number", type=click.IntRange(min=0), default=1, show_default=True, help="Number of the run."
+)
+@click.option("--files", type=click.IntRange(min=1), default=1, show_default=True, help="Acquisition files of the run.")
+@click.option("--signals", type=click.IntRange(min=1), default=100_000, show_default=True, help="Signals in each file.")
 @click.option(
     "--format",
     "format_name",

@@ -12,6 +12,7 @@ from psdbatch.cli.common import (
     FORMAT_OPTIONS,
     JSON,
     PATH,
+    OutputFile,
     open_console,
     print_json,
     print_lines,
@@ -23,7 +24,11 @@ from psdbatch.cli.common import (
 @click.argument("places", nargs=-1, required=True, type=PATH, metavar="DIRECTORY_OR_FILES...")
 @click.option("--model", required=True, type=PATH, help="Network: .pb, SavedModel directory, .keras or .h5.")
 @click.option(
-    "--output", type=PATH, default=Path("campaign.toml"), show_default=True, help="File to write; '-': standard output."
+    "--output",
+    type=OutputFile(),
+    default="campaign.toml",
+    show_default=True,
+    help="File to write; '-': standard output.",
 )
 @click.option(
     "--campaign", default="campaign", show_default=True, help="Directory of the campaign, relative to the file's own."

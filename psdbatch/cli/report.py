@@ -6,12 +6,14 @@ from pathlib import Path
 
 import click
 
-from psdbatch.cli.common import DIRECTORY, JSON, PATH, print_json, print_lines
+from psdbatch.cli.common import DIRECTORY, JSON, OutputFile, print_json, print_lines
 
 
 @click.command()
 @click.argument("campaign", type=DIRECTORY)
-@click.option("--output", type=PATH, help="HTML file to write; default: report.html in the campaign's directory.")
+@click.option(
+    "--output", type=OutputFile(), help="HTML file to write; default: report.html in the campaign's directory."
+)
 @JSON
 def report(campaign: Path, output: Path | None, as_json: bool) -> None:
     """Write one page on a campaign as it is now: result, physics, throughput, workers, failures, provenance.

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from psdbatch.config.cluster import Cluster
-from psdbatch.config.section import Section, read_toml, validated
+from psdbatch.config.section import Section, read_configuration, validated
 from psdbatch.units import Nanoseconds, Seconds
 
 
@@ -206,7 +206,7 @@ def read_config(path: Path) -> CampaignConfig:
     ConfigurationError
         The file cannot be read, is not TOML, or says something psdbatch does not know.
     """
-    config = validated(CampaignConfig, read_toml(path), str(path))
+    config = validated(CampaignConfig, read_configuration(path, "campaign"), str(path))
     base = path.absolute().parent
     quality, compared = config.quality, config.monitor.reference
     return config.model_copy(

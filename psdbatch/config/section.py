@@ -15,6 +15,10 @@ from psdbatch.wording import nearest
 Model = TypeVar("Model", bound=BaseModel)
 
 
+RUN_BY = {"campaign": "run", "training": "train"}
+"""What a configuration is of, and the command that does that work."""
+
+
 class Section(BaseModel):
     """Base of all configuration sections: unknown keys are refused, values do not change."""
 
@@ -36,6 +40,23 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path}: is not valid TOML: {error}") from error
+
+
+def read_configuration(path: Path, kind: str) -> dict[str, Any]:
+    """Content of a TOML file that is meant to be a ``kind``.toml; its key ``kind`` names the directory of the work.
+
+    Raises
+    ------
+    ConfigurationError
+        The file cannot be read, is not TOML, or is a configuration of another kind.
+    """
+    content = read_toml(path)
+    for other, command in RUN_BY.items():
+        if other in content and kind not in content:
+            raise ConfigurationError(
+                f"{path}: is the configuration of a {other}, not of a {kind}; use 'psdbatch {command} {path}'"
+            )
+    return content
 
 
 def validated(model: type[Model], values: Mapping[str, Any], where: str) -> Model:

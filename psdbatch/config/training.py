@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from psdbatch.config.campaign import Charge, PileUp, Preparation, SignalShape
 from psdbatch.config.cluster import Cluster
 from psdbatch.config.network import Augmentation, Network
-from psdbatch.config.section import Section, read_toml, validated
+from psdbatch.config.section import Section, read_configuration, validated
 from psdbatch.config.training_set import Source, TrainingSet
 from psdbatch.units import Seconds
 
@@ -98,7 +98,7 @@ def read_training(path: Path) -> TrainingConfig:
     ConfigurationError
         The file cannot be read, is not TOML, or says something psdbatch does not know.
     """
-    config = validated(TrainingConfig, read_toml(path), str(path))
+    config = validated(TrainingConfig, read_configuration(path, "training"), str(path))
     base = path.absolute().parent
     chosen = config.set.path or str(Path(config.training) / "set.zarr")
     sources = tuple(_absolute(source, base) for source in config.set.sources)

@@ -14,7 +14,7 @@ from psdbatch.campaign.commit import CommitRecord, quarantine
 from psdbatch.campaign.directory import BlockName, CampaignDirectory
 from psdbatch.campaign.expectation import kept_estimate
 from psdbatch.campaign.finalise import Summary, finalise
-from psdbatch.campaign.journal import Journal
+from psdbatch.campaign.journal import Journal, reason_of
 from psdbatch.campaign.plan import Block, Plan, PlannedRun, chains
 from psdbatch.campaign.prepare import Campaign
 from psdbatch.campaign.reference import watch_drift
@@ -79,7 +79,7 @@ def _run(campaign: Campaign, progress: Progress, sample: Sample | None) -> Summa
         if work.left:
             _process(campaign, work, journal, progress, used)
     except BaseException as error:
-        journal.write("stopped", reason=f"{type(error).__name__}: {error}", groups=used)
+        journal.write("stopped", reason=reason_of(error), groups=used)
         raise
     elapsed = time.time() - started
     classes = campaign.schema(campaign.plan.runs[0].name).classes

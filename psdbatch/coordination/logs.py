@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from psdbatch.campaign.coordinated import CoordinatedDirectory
+from psdbatch.campaign.journal import Journal
+from psdbatch.coordination.jobs import submitted_jobs
 from psdbatch.errors import CampaignError
 
 NAME = re.compile(r"(?P<worker>(?P<group>[A-Za-z][A-Za-z0-9_]*)-\d+)-(?P<job>\d+)\.log|coordinator-(?P<own>\d+)\.log")
@@ -61,9 +63,11 @@ def find_logs(
     Raises
     ------
     CampaignError
-        There is no such log.
+        There is no such log, no job that could have left one, or nothing that jobs were submitted for.
     """
     found = [log for path in directory.logs.glob("*.log") if (log := _log(path))]
+    if not found:
+        _explain_absence(directory)
     chosen = [
         log
         for log in found
@@ -76,6 +80,18 @@ def find_logs(
         there = f"; there are {len(found)}, of groups {', '.join(groups) or 'none'}" if found else ""
         raise CampaignError(f"{directory.logs}: no such log of a job{there}")
     return sorted(chosen, key=lambda log: (log.path.stat().st_mtime_ns, log.path.name))
+
+
+def _explain_absence(directory: CoordinatedDirectory) -> None:
+    if not directory.path.exists():
+        raise CampaignError(f"{directory.path}: there is no such directory")
+    if not directory.journal.exists():
+        raise CampaignError(f"{directory.path}: no campaign or training has begun here")
+    if not submitted_jobs(Journal(directory.journal).read()):
+        raise CampaignError(
+            f"{directory.path}: no job was submitted, and only jobs leave logs; on this machine all is told on the terminal, "
+            f"and the story in {directory.journal.name}"
+        )
 
 
 def follow(sizes: Mapping[JobLog, int], pause: float = 0.5) -> Iterator[tuple[JobLog, str]]:

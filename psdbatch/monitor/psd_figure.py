@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from psdbatch.columns import charge_ratio
+from psdbatch.columns import NO_LABEL, charge_ratio
 from psdbatch.errors import CampaignError
 from psdbatch.monitor.plots import psd_plot
 from psdbatch.results.reading import open_results
@@ -40,6 +40,11 @@ def draw_campaign(campaign: Path, output: Path, run: str | None = None, signals:
     if len(wanted) < 2:
         raise CampaignError(f"{campaign}: the results hold no charges to draw")
     columns = _sample(results[wanted], signals)
+    if "label" in columns and (columns["label"] == NO_LABEL).all():
+        raise CampaignError(
+            f"{campaign}: none of the {len(columns['label']):,} signals looked at, of {results.sizes['signal']:,}, has an answer; "
+            "the campaign is unfinished, or its signals were refused: 'psdbatch status' tells which"
+        )
     psd_plot(
         output,
         columns["charge_long"],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
@@ -145,9 +145,7 @@ def status_table(status: Status) -> RenderableType:
     else:
         facts += _progress(status, status.summary)
     if status.last_event:
-        facts.append(
-            ("last event", " ".join(str(status.last_event.get(key, "")) for key in ("event", "reason")).strip())
-        )
+        facts.append(("last event", say_event(status.last_event)))
     parts = [fact_table(facts)]
     if status.jobs or status.unanswered:
         parts += [Text(), jobs_table(status)]
@@ -157,6 +155,11 @@ def status_table(status: Status) -> RenderableType:
             table.add_row(run.name, f"{run.signals:,}", f"{run.blocks:,}", f"{run.finished:,}", f"{run.quarantined:,}")
         parts += [Text(), table]
     return Group(*parts)
+
+
+def say_event(event: Mapping[str, object]) -> str:
+    """A line of the journal as people read it."""
+    return ": ".join(str(event[key]) for key in ("event", "message", "reason") if event.get(key))
 
 
 def jobs_table(status: AtWork) -> RenderableType:

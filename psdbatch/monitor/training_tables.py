@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from psdbatch.monitor.tables import fact_table, jobs_table
+from psdbatch.monitor.tables import fact_table, jobs_table, say_event
 from psdbatch.training.course import REASONS, describe
 
 if TYPE_CHECKING:
@@ -30,8 +30,7 @@ def status_table(status: TrainingStatus) -> RenderableType:
         after = "frozen and evaluated" if status.finished else "'psdbatch train' freezes and evaluates the best network"
         facts.append(("end", f"{REASONS[status.stopped]}; {after}"))
     if status.last_event:
-        said = (str(status.last_event.get(key, "")) for key in ("event", "message", "reason"))
-        facts.append(("last event", " ".join(said).strip()))
+        facts.append(("last event", say_event(status.last_event)))
     parts = [fact_table(facts)]
     if status.jobs or status.unanswered:
         parts += [Text(), jobs_table(status)]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from psdbatch.campaign import files
-from psdbatch.campaign.journal import Journal
+from psdbatch.campaign.journal import Journal, reason_of
 from psdbatch.cluster.farm import open_farm
 from psdbatch.cluster.jobs import JobSheet
 from psdbatch.config.cluster import Cluster
@@ -104,7 +104,7 @@ def run_training(config: TrainingConfig, progress: TrainingProgress) -> Summary:
             summary = _summarise(directory, config, rounds, time.time() - started)
             conclude(directory, config, stored, progress)
         except BaseException as error:
-            journal.write("stopped", reason=f"{type(error).__name__}: {error}")
+            journal.write("stopped", reason=reason_of(error))
             raise
         files.replace_durably(directory.summary, json.dumps(summary.facts(), indent=1).encode())
         journal.write("finished", **summary.facts())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import signal
 import sys
 from collections.abc import Iterator
@@ -12,14 +13,22 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from rich.console import Console
 
 import psdbatch.__main__ as entry
 from psdbatch.campaign.audit import Audit
+from psdbatch.campaign.journal import Journal
+from psdbatch.campaign.model import CampaignModels
+from psdbatch.campaign.prepare import Campaign
 from psdbatch.cli import cli
-from psdbatch.errors import ExitCode
+from psdbatch.columns import NO_LABEL
+from psdbatch.coordination.coordinator import run_campaign
+from psdbatch.errors import ExitCode, PsdbatchError
+from psdbatch.monitor.progress import Progress
 from tests.campaigns import pulses, write_file
 from tests.filled_stores import filled_campaign, measured
-from tests.small_campaign import small_campaign
+from tests.small_campaign import configuration, small_campaign
+from tests.unit.test_model_facts import FACTS as MODEL
 
 NAMES = ["x[red]", "x[/b]", "x:b:"]
 
@@ -111,3 +120,82 @@ def test_a_defect_is_no_interruption(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(sys, "argv", ["psdbatch", "run", "x"])
     with pytest.raises(ZeroDivisionError):
         entry.main()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("plot", "c", "--output", "x.foo"), "'x.foo' must end with .png or .pdf or .svg"),
+        (("plot", "c", "--output", "no/x.png"), "there is no directory 'no'"),
+        (("report", "c", "--output", "no/x.html"), "there is no directory 'no'"),
+        (("init", "c", "--model", "m.pb", "--output", "no/c.toml"), "there is no directory 'no'"),
+        (("simulate", "c", "--run", "-3"), "-3 is not in the range x>=0"),
+        (("simulate", "c", "--files", "0"), "0 is not in the range x>=1"),
+        (("simulate", "c", "--signals", "0"), "0 is not in the range x>=1"),
+    ],
+)
+def test_what_cannot_be_written_is_said_before_anything_is_done(
+    arguments: tuple[str, ...], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(cli, arguments)
+    assert done.exit_code == ExitCode.USAGE
+    assert said in " ".join(done.output.split())
+    assert not list(tmp_path.iterdir())
+
+
+def errors(*arguments: object) -> str:
+    """The message of a command that ends with an error for users."""
+    done = CliRunner().invoke(cli, list(map(str, arguments)))
+    return str(done.exception) if isinstance(done.exception, PsdbatchError) else done.output
+
+
+def test_logs_tell_why_there_are_none(tmp_path: Path) -> None:
+    assert errors("logs", tmp_path / "none") == f"{tmp_path / 'none'}: there is no such directory"
+    assert errors("logs", tmp_path) == f"{tmp_path}: no campaign or training has begun here"
+    campaign = small_campaign(tmp_path / "local")
+    Journal(campaign.directory.journal).write("started")
+    assert "no job was submitted, and only jobs leave logs" in errors("logs", tmp_path / "local")
+
+
+def test_a_configuration_of_the_other_kind_names_the_command_for_it(tmp_path: Path) -> None:
+    campaign, training = tmp_path / "campaign.toml", tmp_path / "training.toml"
+    campaign.write_text('campaign = "a"\n[input]\nfiles = ["b"]\n[model]\npath = "c"\n')
+    training.write_text('training = "a"\n')
+    assert errors("train", campaign).endswith(f"use 'psdbatch run {campaign}'")
+    assert errors("run", training).endswith(f"use 'psdbatch train {training}'")
+    assert "use 'psdbatch train" in " ".join(errors("run", tmp_path).split())
+    assert "is not a campaign directory" in errors("status", tmp_path / "nosuch")
+
+
+def test_a_directory_stands_for_the_acquisition_files_in_it(tmp_path: Path) -> None:
+    for run in (1, 2):
+        write_file(tmp_path / f"data/run_{run}/a.psdz", pulses(20))
+    (tmp_path / "data/run_2/notes.log").write_text("beam on")
+    said = json.loads(call("index", tmp_path / "data", "--json").stdout)
+    assert [Path(file["path"]).parent.name for file in said["files"]] == ["run_1", "run_2"]
+    assert "notes.log (no known format" in said["notes"][0]
+    assert "notes.log" in call("index", tmp_path / "data").output
+
+
+def test_an_interrupted_pass_is_told_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    campaign = small_campaign(tmp_path / "campaign")
+    config = configuration(cluster={"dashboard": ""})
+    prepared = Campaign(campaign.directory, config, CampaignModels(MODEL), campaign.plan, ())
+    monkeypatch.setattr("psdbatch.coordination.coordinator._process", interrupted_by_the_user)
+    with pytest.raises(KeyboardInterrupt):
+        run_campaign(prepared, Progress(Console(quiet=True)))
+    assert "stopped: interrupted" in call("status", campaign.directory.path).output
+
+
+def interrupted_by_the_user(*given: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_picture_of_a_campaign_without_answers_says_so(tmp_path: Path) -> None:
+    values = measured(3000)
+    values["label"][:] = NO_LABEL
+    campaign = filled_campaign(tmp_path / "campaign", {"run_1": [values]}).path
+    assert "none of the 3,000 signals looked at, of 3,000, has an answer" in errors(
+        "plot", campaign, "--output", "x.png"
+    )
