@@ -74,6 +74,56 @@ class RefusedFile:
 
 
 @dataclass(frozen=True)
+class DamagedFile:
+    """An acquisition file of which the index could not read everything.
+
+    Attributes
+    ----------
+    path, regions
+        Which one, and how many places of it.
+    first
+        What is wrong at the first one, and at which byte.
+    """
+
+    path: str
+    regions: int
+    first: str
+
+
+@dataclass(frozen=True)
+class FailedAttempt:
+    """An attempt at a block that failed: when (s since 1970), on which worker, and why."""
+
+    time: float
+    worker: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class RunView:
+    """A run of which blocks are finished.
+
+    Attributes
+    ----------
+    signals, done
+        Of the plan, and in finished blocks.
+    refused
+        Signals without an answer.
+    answers
+        Signals of each class, last: without an answer; empty without classes or physics.
+    ratio
+        Number, sum, and sum of squares of the charge ratio.
+    """
+
+    name: str
+    signals: int
+    done: int
+    refused: int
+    answers: tuple[int, ...] = ()
+    ratio: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
+
+@dataclass(frozen=True)
 class Throughput:
     """Signals of each worker group by time.
 
@@ -106,8 +156,17 @@ class View:
         Signals without an answer by reason.
     blocks
         By state.
-    failed_attempts
-        Of this pass.
+    state, end
+        ``"running"``; at the end of the pass ``"finished"`` or ``"stopped"``, and why it stopped.
+    version
+        Changes whenever anything but ``time`` does that follows from finished blocks or from a comparison: what is drawn from
+        these need not be drawn again for the same version.
+    failed_attempts, failures
+        Of this pass, and the last of them.
+    last_block
+        When the newest block of this pass was finished (s since 1970); None before the first one.
+    stalled
+        Whether that is much longer ago than blocks take, although there are workers.
     rate
         Signals per second over the last minutes.
     left
@@ -116,14 +175,20 @@ class View:
         By name and by number.
     seconds
         Time of all blocks by stage (s).
-    quarantined, refused_files
-        The first of them; ``blocks`` and ``refused`` count all.
+    quarantined, refused_files, damaged_files
+        The first of them; ``blocks``, ``refused`` and ``damaged_regions`` count all.
+    damaged_regions
+        Places of the acquisition files that the index could not read; the signals in them cannot be counted.
+    runs
+        Those of which blocks are finished, the newest ones, in the order of the plan.
     tally
         Physics of all finished blocks; None before the first one.
-    alarms, all_alarms
-        The gravest alarms, and how many there are altogether.
-    unread
-        Records of earlier passes that are not yet counted here.
+    alarms, all_alarms, drifting
+        The gravest alarms, how many there are altogether, and of how many channels.
+    compared, channels
+        Channels with enough signals to be compared with the reference's, and all channels of the campaign.
+    unread, unreadable
+        Records of earlier passes that are not yet counted here, and those that never will be, because they are damaged.
     """
 
     campaign: str
@@ -134,7 +199,13 @@ class View:
     written: int = 0
     refused: Mapping[str, int] = field(default_factory=dict)
     blocks: Mapping[State, int] = field(default_factory=dict)
+    state: Literal["running", "finished", "stopped"] = "running"
+    end: str = ""
+    version: int = 0
     failed_attempts: int = 0
+    failures: tuple[FailedAttempt, ...] = ()
+    last_block: float | None = None
+    stalled: bool = False
     rate: float = 0.0
     left: float | None = None
     groups: Mapping[str, GroupView] = field(default_factory=dict)
@@ -142,12 +213,19 @@ class View:
     seconds: Mapping[str, float] = field(default_factory=dict)
     quarantined: tuple[Quarantined, ...] = ()
     refused_files: tuple[RefusedFile, ...] = ()
+    damaged_files: tuple[DamagedFile, ...] = ()
+    damaged_regions: int = 0
+    runs: tuple[RunView, ...] = ()
     throughput: Throughput = Throughput()
     tally: Tally | None = None
     reference: Reference | None = None
     alarms: tuple[DriftAlarm, ...] = ()
     all_alarms: int = 0
+    drifting: int = 0
+    compared: int = 0
+    channels: int = 0
     unread: int = 0
+    unreadable: int = 0
 
     @property
     def fraction(self) -> float:
