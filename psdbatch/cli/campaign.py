@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from psdbatch.cli import candidates
 from psdbatch.cli.common import DIRECTORY, JSON, PATH, PICTURE, OutputFile, open_console, print_json, print_lines
 from psdbatch.errors import ExitCode
 
@@ -24,7 +25,7 @@ SAMPLE = click.option(
 )
 
 
-@click.command()
+@click.command(short_help="Show what a campaign would do")
 @click.argument("config", type=PATH)
 @click.option(
     "--probe/--no-probe",
@@ -53,7 +54,7 @@ def plan(config: Path, probe: bool, as_json: bool) -> None:
     console.print(tables.estimate_table(expected))
 
 
-@click.command()
+@click.command(short_help="Run a campaign or go on with it")
 @click.argument("config", type=PATH)
 @click.option("--retry-quarantined", is_flag=True, help="Try blocks again that were given up before.")
 @SAMPLE
@@ -87,7 +88,7 @@ def run(context: click.Context, config: Path, retry_quarantined: bool, sample: f
     context.exit(summary.exit_code)
 
 
-@click.command()
+@click.command(short_help="Run the coordinator as a batch job")
 @click.argument("config", type=PATH)
 @SAMPLE
 @JSON
@@ -117,7 +118,7 @@ def submit(config: Path, sample: float | None, as_json: bool) -> None:
         open_console().print(f"coordinator submitted as job {job.job}; {what}: {directory}", soft_wrap=True)
 
 
-@click.command()
+@click.command(short_help="Stop a campaign or training and its jobs")
 @click.argument("directory", type=DIRECTORY)
 @JSON
 def cancel(directory: Path, as_json: bool) -> None:
@@ -138,9 +139,9 @@ def cancel(directory: Path, as_json: bool) -> None:
         console.print("nothing of it waits or runs")
 
 
-@click.command()
+@click.command(short_help="Show what the jobs have printed")
 @click.argument("directory", type=DIRECTORY)
-@click.option("--group", help="Logs of one worker group.")
+@click.option("--group", shell_complete=candidates.groups, help="Logs of one worker group.")
 @click.option("--job", help="Log of one job, as a whole.")
 @click.option("--coordinator", is_flag=True, help="Logs of the coordinator's own jobs.")
 @click.option("--lines", type=click.IntRange(min=0), help="Last lines of each log; default: 10, or all with --job.")
@@ -176,7 +177,7 @@ def logs(
             print_lines(f"{log.path.stem}: {line}" if several else line for log, line in follow_logs(sizes))
 
 
-@click.command()
+@click.command(short_help="Show how far a campaign or training is")
 @click.argument("directory", type=DIRECTORY)
 @JSON
 def status(directory: Path, as_json: bool) -> None:
@@ -204,7 +205,7 @@ def status(directory: Path, as_json: bool) -> None:
         open_console().print(table)
 
 
-@click.command()
+@click.command(short_help="Prove that no signal is missing or doubled")
 @click.argument("campaign", type=DIRECTORY)
 @click.option(
     "--inputs/--no-inputs", default=True, show_default=True, help="Count the signals in the acquisition files again."
@@ -228,7 +229,7 @@ def audit(context: click.Context, campaign: Path, inputs: bool, deep: bool, as_j
     context.exit(ExitCode.OK if result.passed else ExitCode.AUDIT_FAILED)
 
 
-@click.command()
+@click.command(short_help="Draw pulse shape against charge")
 @click.argument("campaign", type=DIRECTORY)
 @click.option(
     "--output",
@@ -237,7 +238,7 @@ def audit(context: click.Context, campaign: Path, inputs: bool, deep: bool, as_j
     show_default=True,
     help="Picture to write, .png, .pdf or .svg.",
 )
-@click.option("--run", "run_name", help="One run only; default: all.")
+@click.option("--run", "run_name", shell_complete=candidates.runs, help="One run only; default: all.")
 @click.option(
     "--signals",
     type=click.IntRange(min=1),

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.shell_completion import CompletionItem
+
+from psdbatch.cli import candidates
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -52,22 +53,12 @@ class OutputFile(click.Path):
         return path
 
 
-def complete_formats(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Names of acquisition formats, of which none is imported for that."""
-    from importlib.metadata import entry_points
-
-    names = {entry.name for entry in entry_points(group="psdbatch.formats")}
-    if parameter.default == "auto":
-        names.add("auto")
-    return [CompletionItem(name) for name in sorted(names) if name.startswith(incomplete)]
-
-
 FORMAT = click.option(
     "--format",
     "format_name",
     default="auto",
     show_default=True,
-    shell_complete=complete_formats,
+    shell_complete=candidates.formats,
     help="Acquisition format of all files.",
 )
 FORMAT_OPTIONS = click.option(

@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from psdbatch.cli.common import JSON, PATH, open_console, print_json
+from psdbatch.cli import candidates
+from psdbatch.cli.common import DIRECTORY, JSON, PATH, open_console, print_json
 
 if TYPE_CHECKING:
     from psdbatch.comparison.pairing import Match
 
 
-@click.command()
-@click.argument("a", type=PATH)
-@click.argument("b", type=PATH, required=False)
-@click.option("--run", "run_name", help="One run only; default: all that both have.")
-@click.option("--output", type=PATH, help="Directory for comparison.html with all plots, and comparison.json.")
+@click.command(short_help="Compare the answers of two campaigns")
+@click.argument("a", type=DIRECTORY)
+@click.argument("b", type=DIRECTORY, required=False)
+@click.option("--run", "run_name", shell_complete=candidates.runs, help="One run only; default: all that both have.")
+@click.option("--output", type=DIRECTORY, help="Directory for comparison.html with all plots, and comparison.json.")
 @click.option(
     "--select-changed",
     "changed_file",

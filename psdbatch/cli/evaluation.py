@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from psdbatch.evaluation.evaluating import Evaluation
 
 
-@click.command()
+@click.command(short_help="Judge a network on signals of known class")
 @click.argument("model", type=PATH)
 @click.option(
     "--set", "training_set", type=PATH, help="Training set to evaluate on; default: that of the training MODEL."

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import click
 
+from psdbatch.cli import candidates
 from psdbatch.cli.common import (
     DIRECTORY,
     FORMAT,
     FORMAT_OPTIONS,
     JSON,
     PATH,
-    complete_formats,
     open_console,
     print_json,
     print_lines,
@@ -21,7 +21,7 @@ from psdbatch.cli.common import (
 )
 
 
-@click.command()
+@click.command(short_help="Count signals and find damage in files")
 @click.argument("files", nargs=-1, required=True, type=PATH)
 @FORMAT
 @FORMAT_OPTIONS
@@ -65,7 +65,7 @@ def _files_in(places: Iterable[Path], format_name: str) -> tuple[list[Path], lis
     return paths, notes
 
 
-@click.command()
+@click.command(short_help="Show inputs and outputs of a model")
 @click.argument("model", type=PATH)
 @click.option("--input", "input_name", help="Name of the input tensor.")
 @click.option("--output", "outputs", multiple=True, help="Name of an output tensor; may be repeated.")
@@ -87,7 +87,7 @@ def inspect(model: Path, input_name: str | None, outputs: tuple[str, ...], as_js
         open_console().print(tables.model_table(facts))
 
 
-@click.command()
+@click.command(short_help="Convert a file to another format")
 @click.argument("source", type=PATH)
 @click.argument("target", type=PATH)
 @click.option(
@@ -95,7 +95,7 @@ def inspect(model: Path, input_name: str | None, outputs: tuple[str, ...], as_js
     "format_name",
     default="packets",
     show_default=True,
-    shell_complete=complete_formats,
+    shell_complete=candidates.formats,
     help="Format of TARGET.",
 )
 @click.option(
@@ -103,7 +103,7 @@ def inspect(model: Path, input_name: str | None, outputs: tuple[str, ...], as_js
     "source_format",
     default="auto",
     show_default=True,
-    shell_complete=complete_formats,
+    shell_complete=candidates.formats,
     help="Format of SOURCE.",
 )
 @click.option(
@@ -140,7 +140,7 @@ def convert(
         open_console().print(tables.conversion_table(summary))
 
 
-@click.command()
+@click.command(short_help="Simulate signals of a liquid scintillator")
 @click.argument("directory", type=DIRECTORY)
 @click.option(
     "--run", "run_number", type=click.IntRange(min=0), default=1, show_default=True, help="Number of the run."
@@ -152,12 +152,17 @@ def convert(
     "format_name",
     default="mfm",
     show_default=True,
-    shell_complete=complete_formats,
+    shell_complete=candidates.formats,
     help="Any format that can be written.",
 )
 @FORMAT_OPTIONS
 @click.option(
-    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Setting of the simulation; may be repeated."
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    shell_complete=candidates.simulation_keys,
+    help="Setting of the simulation; may be repeated.",
 )
 @click.option("--settings", "show_settings", is_flag=True, help="List the settings with their defaults and leave.")
 @JSON

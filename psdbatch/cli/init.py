@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from psdbatch.cli import candidates
 from psdbatch.cli.common import (
     FORMAT,
     FORMAT_OPTIONS,
@@ -20,7 +21,7 @@ from psdbatch.cli.common import (
 )
 
 
-@click.command()
+@click.command(short_help="Write a commented campaign.toml")
 @click.argument("places", nargs=-1, required=True, type=PATH, metavar="DIRECTORY_OR_FILES...")
 @click.option("--model", required=True, type=PATH, help="Network: .pb, SavedModel directory, .keras or .h5.")
 @click.option(
@@ -47,6 +48,7 @@ from psdbatch.cli.common import (
     "settings",
     multiple=True,
     metavar="SECTION.KEY=VALUE",
+    shell_complete=candidates.campaign_keys,
     help="Key of the file, whatever is found, such as preparation.length=75; may be repeated.",
 )
 @click.option("--force", is_flag=True, help="Overwrite the file.")

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import click
 
+from psdbatch.cli import candidates
 from psdbatch.cli.common import DIRECTORY, JSON, open_console, print_json
 
 
-@click.command()
+@click.command(short_help="Show residuals of the quality monitor")
 @click.argument("campaign", type=DIRECTORY)
-@click.option("--run", "run_name", help="Only this run; default: all.")
+@click.option("--run", "run_name", shell_complete=candidates.runs, help="Only this run; default: all.")
 @click.option(
     "--threshold",
     type=click.FloatRange(0, min_open=True),

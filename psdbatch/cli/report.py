@@ -9,7 +9,7 @@ import click
 from psdbatch.cli.common import DIRECTORY, JSON, OutputFile, print_json, print_lines
 
 
-@click.command()
+@click.command(short_help="Write one page on a campaign")
 @click.argument("campaign", type=DIRECTORY)
 @click.option(
     "--output", type=OutputFile(), help="HTML file to write; default: report.html in the campaign's directory."

@@ -6,19 +6,27 @@ from pathlib import Path
 
 import click
 
-from psdbatch.cli.common import JSON, PATH, open_console, print_json
+from psdbatch.cli import candidates
+from psdbatch.cli.common import DIRECTORY, JSON, PATH, open_console, print_json
 
 
-@click.command()
-@click.argument("campaign", type=PATH)
+@click.command(short_help="Write results as Parquet or ROOT or CSV")
+@click.argument("campaign", type=DIRECTORY)
 @click.argument("output", type=PATH)
-@click.option("--columns", metavar="A,B,...", help="Columns to write; default: all stored ones.")
+@click.option(
+    "--columns",
+    metavar="A,B,...",
+    shell_complete=candidates.columns,
+    help="Columns to write; default: all stored ones.",
+)
 @click.option(
     "--select",
     metavar="CONDITION",
     help="Signals to write, for example 'label == neutron and amplitude > 500 and not saturated'; default: all.",
 )
-@click.option("--run", "runs", multiple=True, help="One run only; may be repeated; default: all.")
+@click.option(
+    "--run", "runs", multiple=True, shell_complete=candidates.runs, help="One run only; may be repeated; default: all."
+)
 @click.option(
     "--format",
     "format_name",

@@ -9,7 +9,7 @@ import click
 from psdbatch.cli.common import JSON, PATH, open_console, print_json, read_options
 
 
-@click.command()
+@click.command(short_help="Train a network or go on with it")
 @click.argument("config", type=PATH)
 @JSON
 def train(config: Path, as_json: bool) -> None:
@@ -32,7 +32,7 @@ def train(config: Path, as_json: bool) -> None:
         console.print(line, soft_wrap=True)
 
 
-@click.command()
+@click.command(short_help="Write a network as a frozen graph")
 @click.argument("source", type=PATH)
 @click.argument("target", type=PATH)
 @click.option("--bare", is_flag=True, help="Leave the preparation out: the graph takes prepared windows.")

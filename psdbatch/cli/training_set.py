@@ -9,7 +9,7 @@ import click
 from psdbatch.cli.common import JSON, PATH, open_console, print_json
 
 
-@click.command("build-set")
+@click.command("build-set", short_help="Build a training set")
 @click.argument("config", type=PATH)
 @JSON
 def build_set(config: Path, as_json: bool) -> None:

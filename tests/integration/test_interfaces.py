@@ -6,9 +6,7 @@ import json
 import os
 import pty
 import re
-import shutil
 import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
@@ -38,38 +36,6 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def validator(name: str) -> jsonschema.Draft202012Validator:
     return jsonschema.Draft202012Validator(configuration_schema(name))
-
-
-def completed(line: str, folder: Path) -> list[str]:
-    """What bash offers after ``line``, asked as its completion machinery asks."""
-    words = line.split(" ")
-    script = (
-        'eval "$(psdbatch completion bash)"\n'
-        f"COMP_WORDS=({' '.join(repr(word) for word in words)}); COMP_CWORD={len(words) - 1}\n"
-        'compopt() { echo "compopt $1 $2"; }\n'
-        "_psdbatch_completion psdbatch\n"
-        'printf "%s\\n" "${COMPREPLY[@]}"'
-    )
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    done = subprocess.run(
-        ["bash", "--norc", "-c", script], capture_output=True, text=True, cwd=folder, env={**os.environ, "PATH": path}
-    )
-    assert not done.stderr, done.stderr
-    return done.stdout.split("\n")[:-1]
-
-
-@pytest.mark.skipif(not shutil.which("bash"), reason="no bash here")
-def test_bash_completes_commands_options_formats_files_and_directories(tmp_path: Path) -> None:
-    assert completed("psdbatch sta", tmp_path) == ["status"]
-    assert "--no-probe" in completed("psdbatch plan --", tmp_path)
-    assert completed("psdbatch index --format com", tmp_path) == ["compass"]
-    assert "compopt -o default" in completed("psdbatch plan cam", tmp_path)
-    assert "compopt -o dirnames" in completed("psdbatch audit cam", tmp_path)
-
-
-@pytest.mark.parametrize("shell", ["zsh", "fish"])
-def test_other_shells_have_their_scripts(shell: str) -> None:
-    assert "_PSDBATCH_COMPLETE" in psdbatch("completion", shell).stdout
 
 
 def test_every_command_prints_json_or_has_a_reason_not_to() -> None:
