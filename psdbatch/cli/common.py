@@ -27,6 +27,9 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print facts as JSON
 LOG_WIDTH = 200
 """Columns of a line in a log or a pipe, where nobody wants file names cut to 80."""
 
+TABLE_WIDTH = 80
+"""Least columns of a table."""
+
 
 class OutputFile(click.Path):
     """A file to write; that its directory is there and its name ends as it must is said before anything is done.
@@ -94,6 +97,14 @@ def open_console(quiet: bool = False) -> Console:
         def on_broken_pipe(self) -> None:
             self.quiet = True
             os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
+
+        def print(self, *objects: Any, **options: Any) -> None:
+            width = self.width
+            if width < TABLE_WIDTH and any(not isinstance(one, str) for one in objects):
+                self.width = TABLE_WIDTH  # the terminal breaks the lines; a table of its width would leave figures out
+            super().print(*objects, **options)
+            if self.width != width:
+                self.width = width
 
     stream = sys.stderr if quiet else sys.stdout  # None where the shell has closed it
     terminal = stream is not None and stream.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")

@@ -21,10 +21,13 @@ from psdbatch.campaign.journal import Journal
 from psdbatch.campaign.model import CampaignModels
 from psdbatch.campaign.prepare import Campaign
 from psdbatch.cli import cli
+from psdbatch.cli.common import open_console
 from psdbatch.columns import NO_LABEL
 from psdbatch.coordination.coordinator import run_campaign
+from psdbatch.coordination.status import read_status
 from psdbatch.errors import ExitCode, PsdbatchError
 from psdbatch.monitor.progress import Progress
+from psdbatch.monitor.tables import status_table
 from tests.campaigns import pulses, write_file
 from tests.filled_stores import filled_campaign, measured
 from tests.small_campaign import configuration, small_campaign
@@ -199,3 +202,26 @@ def test_a_picture_of_a_campaign_without_answers_says_so(tmp_path: Path) -> None
     assert "none of the 3,000 signals looked at, of 3,000, has an answer" in errors(
         "plot", campaign, "--output", "x.png"
     )
+
+
+class Terminal(io.StringIO):
+    """Standard output of a terminal."""
+
+    def isatty(self) -> bool:
+        """So it says."""
+        return True
+
+
+def test_a_narrow_terminal_loses_no_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    campaign = small_campaign(tmp_path / "campaign", {"run_0042": (12_345,)})
+    table = status_table(read_status(campaign.directory))
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setenv("TERM", "xterm")
+    console = open_console()
+    console.print(table)
+    console.print("a line of words that is longer than forty columns")
+    shown = sys.stdout.getvalue()  # type: ignore[attr-defined]
+    assert "…" not in shown
+    assert all(word in shown for word in ("run_0042", "12,345", "quarantined"))
+    assert "longer than \nforty" in shown  # words fit the terminal
