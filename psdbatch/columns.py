@@ -55,6 +55,23 @@ def count_refused(flags: np.ndarray[Any, Any]) -> dict[str, int]:
     return {REASONS[Flag(int(bit))]: int(count) for bit, count in zip(bits, counts, strict=True) if bit}
 
 
+def without_identity(flags: np.ndarray[Any, Any], timestamp: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Which signals are so damaged that time, board and channel are lost too; readers leave 0 in all three.
+
+    Parameters
+    ----------
+    flags, timestamp
+        uint16 and uint64, of the same shape; the result is bool, of that shape.
+    """
+    return np.asarray((timestamp == 0) & ((flags & np.uint16(Flag.DAMAGED)) != 0))
+
+
+def identified(columns: Mapping[str, np.ndarray[Any, Any]]) -> Mapping[str, np.ndarray[Any, Any]]:
+    """The columns of the signals whose board and channel are known: counted as those of board 0 the others would accuse it."""
+    lost = without_identity(columns["flags"], columns["timestamp"])
+    return {name: values[~lost] for name, values in columns.items()} if lost.any() else columns
+
+
 NO_LABEL = 255
 """Label of a signal without an answer."""
 

@@ -1,11 +1,11 @@
 """Does a detector channel behave as it did in a reference campaign?
 
-Of each channel that both have enough signals of, these are compared: the fraction of each class and of signals without
-an answer, the mean charge ratio, and the mean residual of a quality model where there is one.  A difference is an alarm
-only when it is both
+Of each channel that both have enough signals of, these are compared: the fraction of each class, of signals without an
+answer, of saturated ones and of those with a second pulse; the mean charge ratio; the mean amplitude, which moves with
+the gain; and the mean residual of a quality model where there is one.  A difference is an alarm only when it is both
 
 * significant: larger than chance explains, with allowance for the number of comparisons made at a time, and
-* large: at least :data:`LARGE_FRACTION`, :data:`LARGE_RATIO` or :data:`LARGE_RESIDUAL`; with a billion signals every
+* large: at least :data:`LARGE_FRACTION`, :data:`LARGE_RATIO`, :data:`LARGE_AMPLITUDE` or :data:`LARGE_RESIDUAL`; with a billion signals every
   difference is significant, and most of them do not matter.
 
 Fractions are compared by the difference of ``arcsin(sqrt(p))``, whose variance ``1 / 4n`` does not depend on ``p``
@@ -43,6 +43,8 @@ LARGE_FRACTION = 0.02
 """Least difference of a class fraction that matters."""
 LARGE_RATIO = 0.01
 """Least difference of the mean charge ratio that matters; neutrons and gammas are some 0.1 apart."""
+LARGE_AMPLITUDE = 0.05
+"""Least difference of the mean amplitude that matters, as a fraction of the reference's."""
 LARGE_RESIDUAL = 0.1
 """Least difference of the mean residual that matters, as a fraction of the reference's."""
 SILENT = 0.01
@@ -50,7 +52,10 @@ SILENT = 0.01
 
 NO_ANSWER = "without an answer"
 
-Kind = Literal["fraction", "charge ratio", "residual", "silent", "new"]
+FLAGS = ("saturated", "with a second pulse")
+"""What the flags that a tally counts mean, in its order."""
+
+Kind = Literal["fraction", "charge ratio", "amplitude", "residual", "silent", "new"]
 
 
 @dataclass(frozen=True)
@@ -138,6 +143,15 @@ def compare(tally: Tally, reference: Tally, classes: Sequence[str] | None, compl
     return sorted(found, key=lambda drift: -drift.sigmas)
 
 
+def comparable(tally: Tally, reference: Tally) -> int:
+    """Channels that both have enough signals of to be compared."""
+    rows, others = _common(tally, reference)
+    enough = (tally.answers[rows].sum(axis=1) >= LEAST_SIGNALS) & (
+        reference.answers[others].sum(axis=1) >= LEAST_SIGNALS
+    )
+    return int(np.count_nonzero(enough))
+
+
 def significance(comparisons: int) -> float:
     """Standard deviations from which on one of so many comparisons is significant."""
     chance = NormalDist().cdf(-SIGMAS) / max(1, comparisons)
@@ -171,9 +185,11 @@ def _fractions(
         if len(classes or ()) > 2 or k:  # of two classes the second says it all
             answered, known = counts[:, :-1].sum(axis=1), expected[:, :-1].sum(axis=1)
             yield _fraction(f"fraction of {name}", counts[:, k], answered, expected[:, k], known)
+    totals = counts.sum(axis=1), expected.sum(axis=1)
     if tally.classes and reference.classes:
-        totals = counts.sum(axis=1), expected.sum(axis=1)
         yield _fraction(f"fraction {NO_ANSWER}", counts[:, -1], totals[0], expected[:, -1], totals[1])
+    for k, name in enumerate(FLAGS):
+        yield _fraction(f"fraction {name}", tally.flagged[rows, k], totals[0], reference.flagged[others, k], totals[1])
 
 
 def _fraction(what: str, count: Array, total: Array, other: Array, other_total: Array) -> _Test:
@@ -186,18 +202,21 @@ def _fraction(what: str, count: Array, total: Array, other: Array, other_total: 
 
 
 def _means(tally: Tally, reference: Tally, rows: Array, others: Array) -> Iterator[_Test]:
-    yield _mean("charge ratio", "mean charge ratio", tally.ratio[rows], reference.ratio[others], LARGE_RATIO)
+    ratio, heights = (tally.ratio[rows], reference.ratio[others]), (tally.amplitude[rows], reference.amplitude[others])
+    yield _mean("charge ratio", "mean charge ratio", *ratio, LARGE_RATIO)
+    yield _mean("amplitude", "mean amplitude", *heights, LARGE_AMPLITUDE, relative=True)
     if tally.residual.any() and reference.residual.any():
-        yield _mean("residual", "mean residual", tally.residual[rows], reference.residual[others], None)
+        residuals = tally.residual[rows], reference.residual[others]
+        yield _mean("residual", "mean residual", *residuals, LARGE_RESIDUAL, relative=True)
 
 
-def _mean(kind: Kind, what: str, moments: Array, other: Array, large: float | None) -> _Test:
-    """``large`` None: :data:`LARGE_RESIDUAL` of the reference's mean."""
+def _mean(kind: Kind, what: str, moments: Array, other: Array, large: float, relative: bool = False) -> _Test:
+    """``relative``: ``large`` is a fraction of the reference's mean."""
     with np.errstate(divide="ignore", invalid="ignore"):
         (value, variance), (known, known_variance) = _mean_and_variance(moments), _mean_and_variance(other)
         sigmas = np.abs(value - known) / np.sqrt(variance + known_variance)
     enough = _where_enough(sigmas, moments[:, 0], other[:, 0])
-    return _Test(kind, what, value, known, enough, LARGE_RESIDUAL * np.abs(known) if large is None else large)
+    return _Test(kind, what, value, known, enough, large * np.abs(known) if relative else large)
 
 
 def _mean_and_variance(moments: Array) -> tuple[Array, Array]:
@@ -216,15 +235,13 @@ def _where_enough(sigmas: Array, signals: Array, others: Array) -> Array:
 def _silent(tally: Tally, reference: Tally, complete: bool) -> Iterator[Drift]:
     """Channels that are silent, and new ones."""
     for kind, here, there in (("silent", tally, reference), ("new", reference, tally)):
-        whole = complete or kind == "new"  # a reference is complete
-        counts = dict(zip(here.channel.tolist(), here.answers.sum(axis=1).tolist(), strict=True))
-        expected = _expected(here, there, whole)
-        for channel, other, known in zip(
-            there.channel.tolist(), there.answers.sum(axis=1).tolist(), expected, strict=True
-        ):
-            found = counts.get(channel, 0)
-            if known >= LEAST_SIGNALS and found <= SILENT * known:
-                yield _presence(kind, channel, found, known, other)  # type: ignore[arg-type]
+        expected = _expected(here, there, complete or kind == "new")  # a reference is complete
+        found = np.zeros(len(there.channel), np.int64)
+        _, rows, others = np.intersect1d(here.channel, there.channel, assume_unique=True, return_indices=True)
+        found[others] = here.answers[rows].sum(axis=1)
+        for k in np.flatnonzero((expected >= LEAST_SIGNALS) & (found <= SILENT * expected)):
+            other = int(there.answers[k].sum())
+            yield _presence(kind, int(there.channel[k]), int(found[k]), float(expected[k]), other)  # type: ignore[arg-type]
 
 
 def _presence(kind: Literal["silent", "new"], channel: int, found: int, known: float, other: int) -> Drift:
@@ -235,18 +252,19 @@ def _presence(kind: Literal["silent", "new"], channel: int, found: int, known: f
     return Drift(channel >> 16, channel & 0xFFFF, kind, "signals", here, expected, np.inf, here)
 
 
-def _expected(here: Tally, there: Tally, whole: bool) -> list[float]:
+def _expected(here: Tally, there: Tally, whole: bool) -> Array:
     """Signals that ``here`` should have of each channel of ``there``, from the channel's share of its board in ``there``.
 
-    A board that ``here`` lacks altogether counts only with ``whole``, as a share of all signals.
+    A board that ``here`` lacks altogether counts only with ``whole``, as a share of all signals.  float64 ``(channels,)``.
     """
-    signals, wanted = here.answers.sum(axis=1), there.answers.sum(axis=1)
-    boards, scale = here.boards, there.boards
-    result = np.zeros(len(wanted))
-    for board in np.unique(scale):
-        mine, theirs = signals[boards == board].sum(), scale == board
-        if mine:
-            result[theirs] = wanted[theirs] * mine / wanted[theirs].sum()
-        elif whole and there.signals:
-            result[theirs] = wanted[theirs] * here.signals / there.signals
-    return [float(value) for value in result]
+    wanted = there.answers.sum(axis=1)
+    mine, theirs = _of_boards(here)[there.boards], _of_boards(there)[there.boards]
+    share = np.divide(mine, theirs, out=np.zeros(len(wanted)), where=theirs > 0)
+    if whole and there.signals:
+        share[mine == 0] = here.signals / there.signals
+    return np.asarray(wanted * share)
+
+
+def _of_boards(tally: Tally) -> Array:
+    """Signals of every board, by its number, of the 65,536 that there may be."""
+    return np.bincount(tally.boards, tally.answers.sum(axis=1), 1 << 16)

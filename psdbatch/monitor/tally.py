@@ -33,7 +33,7 @@ RATIOS = 100
 FLAGGED = (Flag.SATURATED, Flag.PILE_UP)
 """Flags that are counted per channel, in this order."""
 
-_FORM = 1  # of the encoded text
+_FORM = 2  # of the encoded text
 
 _MOST = np.iinfo(np.uint32).max  # which no count of a block exceeds; the sum over a campaign may
 
@@ -70,6 +70,8 @@ class Tally:
         int64 ``(channels, 2)``: saturated, and with a second pulse.
     ratio
         float64 ``(channels, 3)``: number, sum and sum of squares of the charge ratio, kept within 0 and 1, of signals that have one.
+    amplitude
+        float64 ``(channels, 3)``: the same of the amplitude (ADC units) of these signals.
     residual
         float64 ``(channels, 3)``: the same of the quality model's residual; zeros without such a model.
     residuals
@@ -81,6 +83,7 @@ class Tally:
     answers: Array
     flagged: Array
     ratio: Array
+    amplitude: Array
     residual: Array
     residuals: Array
 
@@ -93,6 +96,7 @@ class Tally:
             answers=np.zeros((0, classes + 1), np.int64),
             flagged=np.zeros((0, len(FLAGGED)), np.int64),
             ratio=np.zeros((0, 3)),
+            amplitude=np.zeros((0, 3)),
             residual=np.zeros((0, 3)),
             residuals=np.zeros((0, RESIDUALS), np.int64),
         )
@@ -119,7 +123,7 @@ class Tally:
         kernels.count_answers(row, label, columns["flags"], flagged, tally.answers, tally.flagged)
         amplitude, bits = _with_bits(columns["amplitude"])
         charges = columns["charge_long"], columns["charge_short"]
-        kernels.count_shapes(row, label, amplitude, bits, *charges, tally.psd, tally.ratio)
+        kernels.count_shapes(row, label, amplitude, bits, *charges, tally.psd, tally.ratio, tally.amplitude)
         if "residual" in columns:
             kernels.count_residuals(row, *_with_bits(columns["residual"]), -OCTAVES, tally.residual, tally.residuals)
         return tally

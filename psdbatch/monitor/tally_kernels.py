@@ -88,9 +88,17 @@ def count_answers(row: Array, label: Array, flags: Array, flagged_bits: Array, a
 
 @compiled
 def count_shapes(
-    row: Array, label: Array, amplitude: Array, bits: Array, long: Array, short: Array, psd: Array, ratio: Array
+    row: Array,
+    label: Array,
+    amplitude: Array,
+    bits: Array,
+    long: Array,
+    short: Array,
+    psd: Array,
+    ratio: Array,
+    heights: Array,
 ) -> None:
-    """Count signals with a charge by class, amplitude and charge ratio, and add up the ratios per channel.
+    """Count signals with a charge by class, amplitude and charge ratio, and add up ratios and amplitudes per channel.
 
     Parameters
     ----------
@@ -101,8 +109,8 @@ def count_shapes(
     long, short
         Charges, float32 ``(signals,)``; signals whose long charge is not above 0, or
         that lack a number, have no ratio.
-    psd, ratio
-        As in :class:`psdbatch.monitor.tally.Tally`; added to.
+    psd, ratio, heights
+        ``psd``, ``ratio`` and ``amplitude`` of :class:`psdbatch.monitor.tally.Tally`; added to.
     """
     last, amplitudes, ratios = psd.shape[0] - 1, psd.shape[1], psd.shape[2]
     for i in range(len(row)):
@@ -116,6 +124,10 @@ def count_shapes(
         ratio[row[i], 0] += 1.0
         ratio[row[i], 1] += value
         ratio[row[i], 2] += value * value
+        size = np.float64(amplitude[i])
+        heights[row[i], 0] += 1.0
+        heights[row[i], 1] += size
+        heights[row[i], 2] += size * size
 
 
 @compiled

@@ -20,7 +20,7 @@ from psdbatch.acquisition.signals import Signals
 from psdbatch.campaign.plan import Block, PlannedRun
 from psdbatch.campaign.reading import RunReader
 from psdbatch.campaign.schema import Schema
-from psdbatch.columns import REASONS, REFUSED, RESIDUAL, Column, Flag, count_refused, refusal
+from psdbatch.columns import REASONS, REFUSED, RESIDUAL, Column, Flag, count_refused, identified, refusal
 from psdbatch.models.batching import BatchedEngine
 
 Array = NDArray[Any]
@@ -101,7 +101,7 @@ def compute_block(
     return BlockResult(
         columns,
         *_account(columns["flags"], block, damage),
-        boards=_count_boards(columns["board"]),
+        boards=_count_boards(identified(columns)["board"]),
         seconds=stages.seconds,
     )
 

@@ -27,6 +27,7 @@ from psdbatch.campaign.schema import Schema, SignalKind, make_schema
 from psdbatch.cluster.names import GROUP
 from psdbatch.cluster.walltime import this_shift
 from psdbatch.cluster.watchdog import deadline, end_process
+from psdbatch.columns import identified
 from psdbatch.config import CampaignConfig, WorkerGroup, read_config
 from psdbatch.errors import DeviceError, StorageError
 from psdbatch.models.batching import BatchedEngine
@@ -161,7 +162,7 @@ def _process(
     started, stages = time.time(), Stages()
     result = compute_block(run, block, reader, engine, schema, stages)
     with stages("tally"):
-        tally = Tally.of(result.columns, len(schema.classes)).encode()
+        tally = Tally.of(identified(result.columns), len(schema.classes)).encode()
     with _storing(campaign, block):
         attempt = Attempt(campaign, block.name)
         try:

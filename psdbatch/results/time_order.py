@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from psdbatch.columns import FLAGS, TIMESTAMP, Flag
+from psdbatch.columns import FLAGS, TIMESTAMP, without_identity
 from psdbatch.errors import CampaignError, ConfigurationError
 from psdbatch.results.contents import Contents, Quantity, StoredRun
 from psdbatch.results.extract import PIECE, Counts, Extract, Piece, RunExtract, Span, reading_threads
@@ -108,7 +108,7 @@ def _timed_part(columns: Columns) -> NDArray[np.intp] | None:
     """Signals that have a time, or None for all: where bytes are so damaged that the time is lost too, it is 0."""
     if _FLAGS not in columns:
         return None
-    lost = (columns[_TIME] == 0) & ((columns[_FLAGS] & np.uint16(Flag.DAMAGED)) != 0)
+    lost = without_identity(columns[_FLAGS], columns[_TIME])
     return np.flatnonzero(~lost) if lost.any() else None
 
 

@@ -242,6 +242,9 @@ def test_damaged_packets_keep_their_places(tmp_path: Path, network: Path) -> Non
     assert facts("audit", tmp_path / "campaign", "--deep", check=None)["refused"] == summary["refused"]
     records = [path.read_text() for path in (tmp_path / "campaign").glob("commits/*/*/*.json")]
     assert sum("run_7.psdz: the checksum of the packet is wrong" in record for record in records) == 1
+    boards = {board: told["signals"] for board, told in summary["boards"].items()}
+    assert sum(boards.values()) == 8_000
+    assert "0" not in boards  # nobody knows which board the lost signals are of
 
 
 def test_a_model_that_answers_nan_is_told_signal_by_signal(tmp_path: Path, archive: Path) -> None:

@@ -84,7 +84,7 @@ def test_counts_are_those_of_counting_one_by_one(signals: list[tuple[Any, ...]],
     tally = Tally.of(columns_of(signals), classes)
     assert tally.signals == len(signals)
     assert_counts(tally, slowly(signals, classes))
-    assert tally.ratio[:, 0].sum() == tally.psd.sum()
+    assert tally.ratio[:, 0].sum() == tally.amplitude[:, 0].sum() == tally.psd.sum()
     assert tally.residual[:, 0].sum() == tally.residuals.sum()
 
 
@@ -100,6 +100,7 @@ def test_a_sum_of_tallies_is_the_tally_of_the_sum_and_survives_its_text(
     for name in ("psd", "channel", "answers", "flagged", "residuals"):
         np.testing.assert_array_equal(getattr(total, name), getattr(whole, name))
     np.testing.assert_allclose(total.ratio, whole.ratio, rtol=1e-12)
+    np.testing.assert_allclose(total.amplitude, whole.amplitude, rtol=1e-12)
     np.testing.assert_allclose(total.residual, whole.residual, rtol=1e-12)
 
 
@@ -123,13 +124,15 @@ def test_moments_are_those_of_the_ratios() -> None:
     for row in (0, 1):
         ratio = 1 - short[channel == row].astype(float) / long[channel == row]
         np.testing.assert_allclose(tally.ratio[row], [len(ratio), ratio.sum(), (ratio**2).sum()], rtol=1e-6)
+        height = long[channel == row].astype(float)
+        np.testing.assert_allclose(tally.amplitude[row], [len(height), height.sum(), (height**2).sum()], rtol=1e-12)
     assert tally.psd.shape == (1, AMPLITUDES, RATIOS)
     assert tally.residuals.shape == (2, RESIDUALS)
     assert len(FLAGGED) == tally.flagged.shape[1]
 
 
 @pytest.mark.parametrize(
-    "spoil", [lambda text: text[:-40], lambda text: text.replace('"form":1', '"form":7'), lambda _: "{}"]
+    "spoil", [lambda text: text[:-40], lambda text: text.replace('"form":2', '"form":7'), lambda _: "{}"]
 )
 def test_a_damaged_text_is_refused(spoil: Any) -> None:
     text = Tally.of(columns_of([(1, 2, 0, 0, 10.0, 50.0, 40.0, 0.1)]), 2).encode()

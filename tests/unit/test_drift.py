@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from psdbatch.monitor.drift import Drift, compare, significance
+from psdbatch.monitor.drift import Drift, comparable, compare, significance
 from psdbatch.monitor.drift_watch import MOST_RUNS, DriftWatch, Reference
 from psdbatch.monitor.tally import Tally
 
@@ -76,6 +76,29 @@ def test_longer_tails_in_one_channel() -> None:
     (alarm,) = compare(tally(200_000, 1, change), tally(200_000, 2), NAMES)
     assert (alarm.board, alarm.channel, alarm.kind) == (1, 0, "charge ratio")
     assert alarm.value - alarm.reference == pytest.approx(0.02, abs=0.003)
+
+
+def test_a_lower_gain_and_more_saturated_signals_in_one_channel() -> None:
+    chance = np.random.default_rng(4)
+
+    def spread(columns: dict[str, Any]) -> None:
+        columns["amplitude"] = chance.gamma(2.0, 300.0, len(columns["amplitude"])).astype("float32")
+
+    def worse(columns: dict[str, Any]) -> None:
+        spread(columns)
+        columns["amplitude"][there(columns, 1, 4)] *= 0.85
+        columns["flags"][there(columns, 2, 6)] |= np.where(
+            chance.random(there(columns, 2, 6).sum()) < 0.1, 1, 0
+        ).astype("uint16")
+
+    alarms = compare(tally(200_000, 1, worse), tally(200_000, 2, spread), NAMES)
+    assert found(alarms) == {(1, 4, "mean amplitude"), (2, 6, "fraction saturated")}
+
+
+def test_channels_are_counted_that_can_be_compared() -> None:
+    few = tally(1_000, 1)
+    assert comparable(few, tally(200_000, 2)) == 0
+    assert comparable(tally(20_000, 1), tally(200_000, 2)) == 16
 
 
 def test_significant_but_small_differences_do_not_matter() -> None:
