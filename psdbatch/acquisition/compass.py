@@ -130,6 +130,12 @@ class CoMPASS(AcquisitionFormat):
         return RecordReader(source, records, scan, first)
 
     @classmethod
+    def writer_options(cls) -> type[FormatOptions]:
+        from psdbatch.acquisition.compass_writer import CoMPASSWriterOptions
+
+        return CoMPASSWriterOptions
+
+    @classmethod
     def writer(cls, path: Path, settings: WriterSettings) -> SignalWriter:
         from psdbatch.acquisition.compass_writer import CoMPASSWriter
 

@@ -35,7 +35,7 @@ BITS = {ENERGY.name: HAS_ENERGY, CALIBRATED.name: HAS_CALIBRATED, SHORT.name: HA
 class CoMPASSWriterOptions(FormatOptions):
     """Options of a CoMPASS file to be written."""
 
-    version: Literal[1, 2] = 2
+    version: Literal[1, 2] = Field(2, description="version of CoMPASS")
     waveforms: bool = Field(True, description="false: energies and times only")
     file_header: bool = Field(True, description="false: as a file that continues a run (version 2)")
     header: int | None = Field(

@@ -192,6 +192,11 @@ class AcquisitionFormat(ABC):
         """Open the file so that signal number ``first`` is the next one."""
 
     @classmethod
+    def writer_options(cls) -> type[FormatOptions] | None:
+        """Options that :meth:`writer` finds in its settings; None where the format is only read."""
+        return None
+
+    @classmethod
     def writer(cls, path: Path, settings: WriterSettings) -> SignalWriter:
         """New file in this format.
 

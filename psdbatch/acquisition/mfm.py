@@ -169,6 +169,12 @@ class MFM(AcquisitionFormat):
         return RecordReader(source, MFMRecords(source.open(offset), self.options, offset, signal), scan, first)
 
     @classmethod
+    def writer_options(cls) -> type[FormatOptions]:
+        from psdbatch.acquisition.mfm_writer import MFMWriterOptions
+
+        return MFMWriterOptions
+
+    @classmethod
     def writer(cls, path: Path, settings: WriterSettings) -> SignalWriter:
         from psdbatch.acquisition.mfm_writer import NEDAWriter
 

@@ -54,9 +54,9 @@ class MFMWriterOptions(FormatOptions):
     """Options of an MFM file to be written."""
 
     frames: Literal["raw", "compressed"] = Field("raw", description="compressed frames hold no samples")
-    byte_order: ByteOrder = "little"
+    byte_order: ByteOrder = Field("little", description="of the frames")
     block: Literal[1, 2, 4, 8, 16, 32, 64] = Field(2, description="unit of sizes, in bytes")
-    revision: int = Field(1, ge=0, le=255)
+    revision: int = Field(1, ge=0, le=255, description="revision of the frames' format")
     location: str = Field("neda", description="convention for board and channel in LocationId")
 
 

@@ -81,6 +81,10 @@ class NumPyArrays(AcquisitionFormat):
         return NpyReader(source, scan, first, self.options.samples)
 
     @classmethod
+    def writer_options(cls) -> type[FormatOptions]:
+        return FormatOptions
+
+    @classmethod
     def writer(cls, path: Path, settings: WriterSettings) -> SignalWriter:
         validated(FormatOptions, settings.options, f"writer options of format '{cls.name}'")
         if path.suffix != ".npz":

@@ -16,6 +16,7 @@ from psdbatch.acquisition.bytesource import ByteSource
 from psdbatch.acquisition.format import (
     AcquisitionFormat,
     Damage,
+    FormatOptions,
     Scan,
     SignalReader,
     SignalWriter,
@@ -93,6 +94,10 @@ class Packets(AcquisitionFormat):
 
     def reader(self, source: ByteSource, scan: Scan, first: int = 0) -> SignalReader:
         return PacketReader(source, scan, first)
+
+    @classmethod
+    def writer_options(cls) -> type[FormatOptions]:
+        return PacketOptions
 
     @classmethod
     def writer(cls, path: Path, settings: WriterSettings) -> SignalWriter:

@@ -76,6 +76,10 @@ class ZarrArrays(AcquisitionFormat):
         return ZarrReader(source.path, scan, first, self.options.samples)
 
     @classmethod
+    def writer_options(cls) -> type[FormatOptions]:
+        return ZarrWriterOptions
+
+    @classmethod
     def writer(cls, path: Path, settings: WriterSettings) -> SignalWriter:
         options = validated(ZarrWriterOptions, settings.options, f"writer options of format '{cls.name}'")
         return ZarrWriter(path, settings, options.chunk)

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from click.shell_completion import CompletionItem
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 Items = list[CompletionItem[str]]
 
@@ -57,12 +61,28 @@ def campaign_keys(context: click.Context, parameter: click.Parameter, incomplete
 
 def simulation_keys(context: click.Context, parameter: click.Parameter, incomplete: str) -> Items:
     """Settings of the simulation, ``channels=``."""
-    from psdbatch.config.schema import settings_facts
     from psdbatch.simulation.settings import Simulation
+
+    return _keys(Simulation, incomplete)
+
+
+def format_options(context: click.Context, parameter: click.Parameter, incomplete: str) -> Items:
+    """Options of the format that was given before, for reading it or, where a file is written, for writing it."""
+    from psdbatch.acquisition.registry import formats as registered
+
+    kind = registered().get(str(context.params.get("format_name")))
+    if kind is None:
+        return []
+    options = kind.Options if context.command.name in ("index", "init") else kind.writer_options()
+    return [] if options is None else _keys(options, incomplete)
+
+
+def _keys(section: type[BaseModel], incomplete: str) -> Items:
+    from psdbatch.config.schema import settings_facts
 
     return [
         CompletionItem(f"{setting['key']}=", help=setting["meaning"])
-        for setting in settings_facts(Simulation)
+        for setting in settings_facts(section)
         if setting["key"].startswith(incomplete)
     ]
 

@@ -65,7 +65,12 @@ FORMAT = click.option(
     help="Acquisition format of all files.",
 )
 FORMAT_OPTIONS = click.option(
-    "--option", "options", multiple=True, metavar="KEY=VALUE", help="Option of the format; may be repeated."
+    "--option",
+    "options",
+    multiple=True,
+    metavar="KEY=VALUE",
+    shell_complete=candidates.format_options,
+    help="Option of the format; may be repeated.",
 )
 
 

@@ -109,7 +109,14 @@ def inspect(model: Path, input_name: str | None, outputs: tuple[str, ...], as_js
 @click.option(
     "--from-option", "source_options", multiple=True, metavar="KEY=VALUE", help="Option of the format of SOURCE."
 )
-@click.option("--option", "options", multiple=True, metavar="KEY=VALUE", help="Option of the format of TARGET.")
+@click.option(
+    "--option",
+    "options",
+    multiple=True,
+    metavar="KEY=VALUE",
+    shell_complete=candidates.format_options,
+    help="Option of the format of TARGET.",
+)
 @JSON
 def convert(
     source: Path,

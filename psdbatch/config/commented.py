@@ -50,7 +50,9 @@ def sections(schema: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], Entry
 def described(entry: Mapping[str, Any]) -> str:
     """Meaning of a key, and the words it may have."""
     meaning, words = str(entry.get("description", "")), [f"'{word}'" for word in entry.get("enum", [])]
-    return meaning if all(word in meaning for word in words) else f"{meaning}; one of {', '.join(words)}"
+    if all(word in meaning for word in words):
+        return meaning
+    return f"{meaning}; one of {', '.join(words)}" if meaning else f"one of {', '.join(words)}"
 
 
 def toml(value: Any) -> str:

@@ -10,6 +10,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from psdbatch.config.campaign import CampaignConfig
+from psdbatch.config.commented import described
 from psdbatch.config.section import Section
 from psdbatch.config.training import TrainingConfig
 from psdbatch.units import say_bytes, say_nanoseconds, say_seconds
@@ -39,8 +40,9 @@ def configuration_schema(name: str) -> dict[str, Any]:
 
 def settings_facts(section: type[BaseModel]) -> list[dict[str, Any]]:
     """Key, default and meaning of each setting of a section that stands in no configuration file's schema."""
+    entries = section.model_json_schema(schema_generator=_TomlSchema)["properties"]
     return [
-        {"key": name, "default": field.get_default(call_default_factory=True), "meaning": field.description or ""}
+        {"key": name, "default": field.get_default(call_default_factory=True), "meaning": described(entries[name])}
         for name, field in section.model_fields.items()
     ]
 

@@ -95,7 +95,7 @@ def _explain(model: type[BaseModel], location: tuple[str | int, ...], problems: 
     problem = problems[0]
     name = "".join(f"[{part + 1}]" if isinstance(part, int) else f".{part}" for part in location).removeprefix(".")
     if problem["type"] == "extra_forbidden":
-        return f"unknown key '{name}'{nearest(str(location[-1]), _keys(model, location[:-1]))}"
+        return f"unknown key '{name}'{_known(str(location[-1]), _keys(model, location[:-1]))}"
     if problem["type"] == "missing":
         return f"'{name}' is missing"
     others = [", or " + other["msg"].removeprefix("Input should be ") for other in problems[1:]]
@@ -103,6 +103,11 @@ def _explain(model: type[BaseModel], location: tuple[str | int, ...], problems: 
     if problem["type"] == "value_error" and isinstance(problem["input"], dict):  # about several keys at once
         return f"'{name}': {message}" if name else message
     return f"'{name}': {message}, got {problem['input']!r}" if name else message
+
+
+def _known(key: str, keys: Sequence[str]) -> str:
+    """The key that was meant, else all that there are."""
+    return nearest(key, keys) or f"; known: {', '.join(keys) or 'none at all'}"
 
 
 def _keys(model: type[BaseModel], location: tuple[str | int, ...]) -> list[str]:

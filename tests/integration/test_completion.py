@@ -121,6 +121,8 @@ def test_values_come_from_the_campaign_that_is_named(tmp_path: Path) -> None:
         (tmp_path / "c/logs" / name).touch()
     assert candidates("logs", campaign, "--group", "") == ["k80", "v100"]
     assert candidates("simulate", "--set", "chan") == ["channels="]
+    assert candidates("index", "--format", "mfm", "--option", "check_") == ["check_parity=", "check_end_word="]
+    assert candidates("simulate", "--format", "packets", "--option", "") == ["packet=", "level=", "sync="]
 
 
 def test_every_command_has_a_short_description_that_no_shell_cuts() -> None:

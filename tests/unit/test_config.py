@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 import tomli_w
 
+from psdbatch.acquisition.registry import format_named, formats
 from psdbatch.config import CampaignConfig, CoordinatorJob, WorkerGroup, read_config, validated
+from psdbatch.config.schema import settings_facts
 from psdbatch.errors import ConfigurationError
 
 LEAST = {"campaign": "out", "input": {"files": ["data/*.mfm"]}, "model": {"path": "psd.pb"}}
@@ -51,7 +53,7 @@ def test_units_are_read_and_written_back(tmp_path: Path) -> None:
     ("sections", "said"),
     [
         ({"proccessing": {}}, "unknown key 'proccessing'; did you mean 'processing'?"),
-        ({"charge": {"gate": 3}}, "unknown key 'charge.gate'"),
+        ({"charge": {"gate": 3}}, "unknown key 'charge.gate'; known: align, threshold, offset, short, long"),
         ({"processing": {"time_limit": 30}}, "'processing.time_limit': a time needs a unit"),
         ({"processing": {"time_limit": "30 parsec"}}, "'30 parsec' is not a time"),
         ({"cluster": {"memory": "lots"}}, "'lots' is not an amount of memory"),
@@ -104,3 +106,16 @@ def test_configurations_are_utf_8_whatever_the_locale_says(tmp_path: Path) -> No
     ask = "import pathlib, sys, psdbatch.config as c; print(ascii(c.read_config(pathlib.Path(sys.argv[1])).model.classes))"
     done = subprocess.run([sys.executable, *strict, "-c", ask, path], capture_output=True, text=True, check=True)
     assert done.stdout == "('\\u03b3', 'n')\n"
+
+
+def test_an_unknown_option_of_a_format_names_those_that_there_are() -> None:
+    with pytest.raises(ConfigurationError, match=r"unknown key 'nix'; known: frames, raw_location, .*check_end_word"):
+        format_named("mfm", {"nix": 3})
+    with pytest.raises(ConfigurationError, match="unknown key 'nix'; known: none at all"):
+        format_named("packets", {"nix": 3})
+
+
+@pytest.mark.parametrize("name", sorted(formats()))
+def test_every_option_of_a_format_is_described(name: str) -> None:
+    for options in filter(None, (formats()[name].Options, formats()[name].writer_options())):
+        assert all(setting["meaning"] for setting in settings_facts(options))
