@@ -8,37 +8,46 @@ waits for it, and what it keeps does not grow with the number of blocks.
 from __future__ import annotations
 
 import copy
-import heapq
 import itertools
 import logging
 import queue
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from types import MappingProxyType
-from typing import Self
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from types import MappingProxyType, TracebackType
+from typing import Literal, Self
 
 from psdbatch.campaign.account import Account
 from psdbatch.campaign.commit import CommitRecord
+from psdbatch.campaign.directory import BlockName
+from psdbatch.campaign.journal import reason_of
 from psdbatch.campaign.plan import Plan
 from psdbatch.campaign.reference import ReferenceCampaign
+from psdbatch.coordination import listed
 from psdbatch.coordination.pace import Pace
 from psdbatch.errors import CampaignError
 from psdbatch.monitor import view
+from psdbatch.monitor.drift import comparable
 from psdbatch.monitor.drift_watch import DriftAlarm, DriftWatch, Reference
+from psdbatch.monitor.tally import Tally
 
 logger = logging.getLogger(__name__)
 
-LISTED = 50
-"""Quarantined blocks, files with refused signals and alarms that are listed; all of them are counted."""
 WAITING = 10_000
 """Reports of blocks that may wait to be added up; then the coordinator waits too."""
 PUBLISH = 1.0
 """Seconds between two views."""
 COMPARE = 5.0
 """Seconds between two comparisons with the reference."""
+LISTED_FAILURES = 10
+"""Failed attempts that are listed, the last ones."""
+STALLED = 3.0
+"""A campaign has stalled when its newest block is older than this many times the longest of the last blocks ..."""
+LEAST_STALL = 30.0
+"""... and than so many seconds."""
 
 Jobs = Callable[[], Mapping[str, Mapping[str, int]]]
 
@@ -55,8 +64,10 @@ class Live:
         Of the campaign, and of its model's classes.
     signals, blocks
         Asked for.
-    earlier
-        Records of earlier passes, and how many there are.
+    earlier, read
+        Blocks of earlier passes, and what reads the record of one.
+    damaged
+        Acquisition files of which the index could not read everything.
     reference
         To compare with.
     jobs, in_flight
@@ -68,8 +79,9 @@ class Live:
     classes: tuple[str, ...]
     signals: int
     blocks: int
-    earlier: Iterator[CommitRecord] = field(default_factory=lambda: iter(()))
-    unread: int = 0
+    earlier: Sequence[BlockName] = ()
+    read: Callable[[BlockName], CommitRecord] | None = None
+    damaged: tuple[view.DamagedFile, ...] = ()
     reference: ReferenceCampaign | None = None
     jobs: Jobs = dict
     in_flight: Callable[[], int] = lambda: 0
@@ -80,9 +92,16 @@ class Live:
         self._news: queue.Queue[CommitRecord] = queue.Queue(WAITING)
         self._paces: dict[str, Pace] = {}
         self._alarms: tuple[DriftAlarm, ...] = ()
-        self._all_alarms = 0
+        self._all_alarms = self._drifting = self._comparable = 0
         self._failed = 0
+        self._failures: deque[view.FailedAttempt] = deque(maxlen=LISTED_FAILURES)
+        self._unread, self._unreadable = len(self.earlier), 0
+        self._last_block: float | None = None
+        self._state: Literal["running", "finished", "stopped"] = "running"
+        self._end = ""
+        self._version = 0
         self._compared = (0.0, -1)
+        self._copied: tuple[int, Tally | None] = (-1, None)
         self._chores = itertools.chain(self._read_earlier(), self._read_reference())
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._work, name="dashboard", daemon=True)
@@ -97,9 +116,21 @@ class Live:
         self._thread.start()
         return self
 
-    def __exit__(self, *exc: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Add up what has come meanwhile: the last :attr:`view` tells how the pass ended."""
         self._closing.set()
         self._thread.join(10)
+        with suppress(queue.Empty):
+            while True:
+                self.add(self._news.get_nowait(), time.time())
+        left = self.blocks - self._account.totals["finished"] - self._unread
+        self._state = "finished" if error is None and left <= 0 else "stopped"
+        self._end = reason_of(error) if error else f"{left:,} blocks are left" if left > 0 else ""
+        self._version += 1
+        self._compare(at_once=True)
+        self.view = self.look()
 
     def finished(self, record: CommitRecord) -> None:
         """A block is finished, or given up."""
@@ -110,9 +141,10 @@ class Live:
             except queue.Full:
                 continue
 
-    def failed(self) -> None:
+    def failed(self, worker: str, reason: str) -> None:
         """An attempt at a block failed."""
         self._failed += 1
+        self._failures.append(view.FailedAttempt(time.time(), worker, reason))
 
     def _work(self) -> None:
         published = 0.0
@@ -141,22 +173,23 @@ class Live:
     def add(self, record: CommitRecord, now: float | None = None) -> None:
         """Add a block; ``now`` is when it was finished, if in this pass."""
         self._account.add(record)
+        self._version += 1
+        if now is not None:
+            self._last_block = now
         if now is not None and "started" in record.report:
             group = record.report.get("group", "")
             self._paces.setdefault(group, Pace()).add(now, record.report["started"], record.signals)
 
     def _read_earlier(self) -> Iterator[bool]:
-        while True:
+        for name in self.earlier:
             try:
-                record = next(self.earlier, None)
-                if record is None:
-                    break
-                self.add(record)
+                if self.read is not None:
+                    self.add(self.read(name))
             except (CampaignError, OSError, KeyError) as error:  # the end of the campaign says it aloud
                 logger.warning("a commit record is not counted on the dashboard: %s", error)
-            self.unread -= 1
+                self._unreadable += 1
+            self._unread -= 1
             yield True
-        self.unread = 0
 
     def _read_reference(self) -> Iterator[bool]:
         """What its last pass left, or else its records one by one."""
@@ -176,16 +209,20 @@ class Live:
             tally = known.tally
         self._watch.reference = self.reference.compared_with(tally, self.classes)
 
-    def _compare(self) -> None:
+    def _compare(self, at_once: bool = False) -> None:
         """Look for drifting channels, where something has changed and it was not just done."""
         at, finished = self._compared
         count = self._account.totals["finished"]
-        if self._watch is None or self._watch.reference.tally is None or finished == count:
+        tally, known = self._account.tally, self._watch.reference.tally if self._watch else None
+        if self._watch is None or known is None or tally is None or finished == count:
             return
-        if time.monotonic() - at < COMPARE:
+        if time.monotonic() - at < COMPARE and not at_once:
             return
-        alarms = self._watch.alarms(self._account.tally, count >= self.blocks)
-        self._alarms, self._all_alarms = tuple(alarms[:LISTED]), len(alarms)
+        alarms = self._watch.alarms(tally, count >= self.blocks)
+        self._alarms, self._all_alarms = tuple(alarms[: listed.LISTED]), len(alarms)
+        self._drifting = len({(alarm.drift.board, alarm.drift.channel) for alarm in alarms})
+        self._comparable = comparable(tally, known)
+        self._version += 1
         self._compared = time.monotonic(), count
 
     def look(self) -> view.View:
@@ -193,6 +230,7 @@ class Live:
         account, now = self._account, time.time()
         groups = self._groups(now)
         rate = sum(group.rate for group in groups.values())
+        stalled = self._has_stalled(now, groups)
         done, total = account.totals["recorded"], account.totals["finished"]
         flying = min(self.in_flight(), max(0, self.blocks - total))
         quarantined = account.totals["quarantined"]
@@ -205,31 +243,57 @@ class Live:
             written=account.totals["written"],
             refused=dict(account.refused),
             blocks={
-                "waiting": max(0, self.blocks - total - flying - self.unread),
+                "waiting": max(0, self.blocks - total - flying - self._unread),
                 "in flight": flying,
                 "finished": total - quarantined,
                 "quarantined": quarantined,
             },
+            state=self._state,
+            end=self._end,
+            version=self._version,
             failed_attempts=self._failed,
+            failures=tuple(self._failures),
+            last_block=self._last_block,
+            stalled=stalled,
             rate=rate,
-            left=max(0, self.signals - done) / rate if rate and not self.unread else None,
+            left=max(0, self.signals - done) / rate if rate and not self._unread and not stalled else None,
             groups=groups,
             boards={
                 int(number): view.BoardView(board.signals, dict(board.stages))
                 for number, board in account.boards.items()
             },
             seconds=dict(account.seconds),
-            quarantined=tuple(self._quarantined()),
-            refused_files=tuple(self._refused_files()),
+            quarantined=tuple(listed.quarantined(account)),
+            refused_files=tuple(listed.refused_files(account)),
+            damaged_files=self.damaged[: listed.LISTED],
+            damaged_regions=sum(file.regions for file in self.damaged),
+            runs=tuple(listed.runs(account, bool(self.classes))),
             throughput=view.Throughput(
                 account.throughput.width, {name: dict(steps) for name, steps in account.throughput.groups.items()}
             ),
-            tally=None if self._account.tally is None else copy.deepcopy(self._account.tally),
+            tally=self._tally(),
             reference=None if self._watch is None else self._watch.reference,
             alarms=self._alarms,
             all_alarms=self._all_alarms,
-            unread=self.unread,
+            drifting=self._drifting,
+            compared=self._comparable,
+            channels=0 if account.tally is None else len(account.tally.channel),
+            unread=self._unread,
+            unreadable=self._unreadable,
         )
+
+    def _tally(self) -> Tally | None:
+        """A copy of the physics, which nobody adds to; a new one only where blocks have come."""
+        if self._copied[0] != self._account.totals["tallied"]:
+            self._copied = self._account.totals["tallied"], copy.deepcopy(self._account.tally)
+        return self._copied[1]
+
+    def _has_stalled(self, now: float, groups: Mapping[str, view.GroupView]) -> bool:
+        """Whether the newest block is much older than blocks take, while there are workers to make the next."""
+        if self._state != "running" or self._last_block is None or not any(group.running for group in groups.values()):
+            return False
+        longest = max((pace.longest for pace in self._paces.values()), default=0.0)
+        return now - self._last_block > max(LEAST_STALL, STALLED * longest)
 
     def _groups(self, now: float) -> dict[str, view.GroupView]:
         jobs, known = self.jobs(), self._account.groups
@@ -244,18 +308,3 @@ class Live:
                 busy=done.busy if done else 0.0,
             )
         return groups
-
-    def _quarantined(self) -> Iterator[view.Quarantined]:
-        for entry in self._account.given_up[:LISTED]:
-            run = self.plan.run(entry.block.run)
-            first = self._account.file_of(run.name, entry.first)
-            last = self._account.file_of(run.name, entry.first + entry.signals - 1)
-            files = tuple(file.path for file in run.files[first : last + 1][:3])
-            yield view.Quarantined(str(entry.block), entry.signals, files, entry.reason)
-
-    def _refused_files(self) -> Iterator[view.RefusedFile]:
-        refused: Counter[tuple[str, int, str]] = self._account.files
-        for (run, number, reason), signals in heapq.nlargest(LISTED, refused.items(), key=lambda entry: entry[1]):
-            cause = self._account.causes.get((run, number))
-            why = f"{reason}: {cause}" if cause else reason
-            yield view.RefusedFile(self.plan.run(run).files[number].path, signals, why)

@@ -23,9 +23,14 @@ class Pace:
     _durations: deque[float] = field(default_factory=lambda: deque(maxlen=100))
 
     @property
+    def longest(self) -> float:
+        """Seconds that the longest of the last blocks took."""
+        return max(self._durations, default=0.0)
+
+    @property
     def window(self) -> float:
         """Seconds that are looked back."""
-        return max(WINDOW, BLOCKS * max(self._durations, default=0.0))
+        return max(WINDOW, BLOCKS * self.longest)
 
     def add(self, now: float, started: float, signals: int) -> None:
         """A block that was begun at ``started`` is finished ``now``."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from urllib.parse import urljoin
 
+from psdbatch.acquisition.index import FileIndex
 from psdbatch.campaign.commit import CommitRecord
 from psdbatch.campaign.directory import BlockName
 from psdbatch.campaign.prepare import Campaign
@@ -14,6 +16,10 @@ from psdbatch.cluster.farm import Farm
 from psdbatch.coordination.live import Live
 from psdbatch.errors import ConfigurationError
 from psdbatch.monitor.dashboard import PAGE
+from psdbatch.monitor.view import DamagedFile
+
+LAST_LOOK = 2.5
+"""Seconds that open pages have to show how the pass ended, before the scheduler takes them away."""
 
 
 @contextmanager
@@ -53,21 +59,31 @@ def on_dashboard(
         classes=campaign.schema(first).classes,
         signals=signals,
         blocks=blocks,
-        earlier=(CommitRecord.read(directory.record(name)) for name in sorted(earlier)),
-        unread=len(earlier),
+        earlier=sorted(earlier),
+        read=lambda name: CommitRecord.read(directory.record(name)),
+        damaged=tuple(_damaged(campaign.indexes)),
         reference=reference,
         jobs=farm.jobs,
         in_flight=farm.in_flight,
     )
     metrics = Metrics(lambda: live.view)
-    with live:
-        detach = farm.at_scheduler(lambda scheduler: attach(scheduler, lambda: live.view))
-        REGISTRY.register(metrics)
-        try:
+    page = farm.at_scheduler(lambda scheduler: attach(scheduler, lambda: live.view))
+    REGISTRY.register(metrics)
+    try:
+        with live:
             yield live
-        finally:
-            REGISTRY.unregister(metrics)
-            farm.at_scheduler(lambda scheduler: detach())
+    finally:
+        if page.tabs():
+            time.sleep(LAST_LOOK)
+        REGISTRY.unregister(metrics)
+        farm.at_scheduler(lambda scheduler: page.detach())
+
+
+def _damaged(indexes: Iterable[FileIndex]) -> Iterator[DamagedFile]:
+    for index in indexes:
+        if index.scan.damage:
+            first = index.scan.damage[0]
+            yield DamagedFile(index.path, len(index.scan.damage), f"byte {first.offset:,}: {first.reason}")
 
 
 def page_link(dashboard: str) -> str:

@@ -72,5 +72,5 @@ class Witness(JobWitness):
         logger.warning("blocks %s failed (%s): %s", blocks, verdict, reason)
         if verdict is not Verdict.AGAIN:
             if self.live is not None:
-                self.live.failed()
+                self.live.failed(worker or "", reason)
             self.progress.failed(reason)

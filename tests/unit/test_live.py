@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from psdbatch.campaign.commit import CommitRecord
+from psdbatch.campaign.directory import BlockName
 from psdbatch.coordination.live import Live
 from psdbatch.coordination.pace import WINDOW, Pace
+from psdbatch.errors import CampaignError
 from tests.small_campaign import SmallCampaign, small_campaign
 
 
@@ -20,10 +22,19 @@ def campaign(tmp_path: Path) -> SmallCampaign:
     return small_campaign(tmp_path / "campaign")
 
 
-def live_of(campaign: SmallCampaign, earlier: list[CommitRecord]) -> Live:
+def live_of(campaign: SmallCampaign, earlier: list[CommitRecord | None]) -> Live:
+    """``None`` among the records of earlier passes: one that is damaged."""
     plan = campaign.plan
+    names = [BlockName("run_1", number) for number in range(len(earlier))]
+
+    def read(name: BlockName) -> CommitRecord:
+        record = earlier[name.number]
+        if record is None:
+            raise CampaignError("damaged")
+        return record
+
     sizes = {"signals": plan.signals, "blocks": plan.count_blocks()}
-    return Live(plan, "small", ("gamma", "neutron"), **sizes, earlier=iter(earlier), unread=len(earlier))
+    return Live(plan, "small", ("gamma", "neutron"), **sizes, earlier=names, read=read)
 
 
 def until(what: Callable[[], bool]) -> None:
@@ -39,13 +50,63 @@ def test_earlier_passes_and_news_are_added_up_once(campaign: SmallCampaign) -> N
     with live:
         for record in others:
             live.finished(record)
-        live.failed()
+        live.failed("tcp://10.0.0.7:1", "disk full")
         until(lambda: live.view.done == campaign.plan.signals)
         view = live.view
     refused = sum(sum(record.refused.values()) for record in (first, *others))
     assert view.blocks == {"waiting": 0, "in flight": 0, "finished": 4, "quarantined": 0}
     assert (view.written, sum(view.refused.values())) == (view.signals - refused, refused)
     assert (view.failed_attempts, view.unread) == (1, 0)
+    assert [(entry.worker, entry.reason) for entry in view.failures] == [("tcp://10.0.0.7:1", "disk full")]
+    assert {run.name: (run.signals, run.done) for run in view.runs} == {
+        run.name: (run.signals, run.signals) for run in campaign.plan.runs
+    }
+    assert [run.name for run in view.runs] == [run.name for run in campaign.plan.runs]
+
+
+def test_a_damaged_record_of_an_earlier_pass_costs_itself_alone(campaign: SmallCampaign) -> None:
+    first, second, *others = [campaign.attempt(block) for block in campaign.blocks()]
+    live = live_of(campaign, [first, None, *others])
+    with live:
+        until(lambda: live.view.unread == 0)
+    assert live.view.done == campaign.plan.signals - second.signals
+    assert (live.view.unreadable, live.view.state) == (1, "stopped")
+
+
+def test_the_last_view_holds_all_news_and_tells_how_it_ended(campaign: SmallCampaign) -> None:
+    records = [campaign.attempt(block) for block in campaign.blocks()]
+    live = live_of(campaign, [])
+    with live:
+        for record in records:
+            live.finished(record)
+    assert (live.view.state, live.view.end, live.view.done) == ("finished", "", campaign.plan.signals)
+    cut = live_of(campaign, [])
+
+    def interrupted() -> None:
+        with cut:
+            cut.finished(records[0])
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert (cut.view.state, cut.view.end) == ("stopped", "interrupted")
+    assert cut.view.done == records[0].signals
+
+
+def test_a_campaign_without_news_has_stalled_only_while_there_are_workers(campaign: SmallCampaign) -> None:
+    live = live_of(campaign, [])
+    live.jobs = lambda: {"v100": {"running": 1}}
+    record = campaign.attempt(campaign.blocks()[0])
+    now = time.time()
+    live.add(replace(record, report={"started": now - 20, "finished": now, "group": "v100"}), now)
+    assert not live.look().stalled
+    live.add(replace(record, report={"started": now - 70, "finished": now - 50, "group": "v100"}), now - 50)
+    assert not live.look().stalled  # blocks take twenty seconds
+    live.add(replace(record, report={"started": now - 120, "finished": now - 100, "group": "v100"}), now - 100)
+    view = live.look()
+    assert (view.stalled, view.left) == (True, None)
+    live.jobs = lambda: {"v100": {"pending": 1}}
+    assert not live.look().stalled
 
 
 def test_quarantined_blocks_name_their_files(campaign: SmallCampaign) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -13,8 +14,24 @@ from psdbatch.monitor.dashboard import PAGE
 from psdbatch.monitor.view import View
 
 
-def attach(scheduler: Scheduler, look: Callable[[], View]) -> Callable[[], None]:
-    """Add the page to the scheduler's dashboard; what is returned takes it away again.  In the scheduler's thread.
+@dataclass(frozen=True)
+class AttachedPage:
+    """The page while it can be opened.
+
+    Attributes
+    ----------
+    tabs
+        How many browsers show it.
+    detach
+        Takes it away again; in the scheduler's thread.
+    """
+
+    tabs: Callable[[], int]
+    detach: Callable[[], None]
+
+
+def attach(scheduler: Scheduler, look: Callable[[], View]) -> AttachedPage:
+    """Add the page to the scheduler's dashboard.  In the scheduler's thread.
 
     The dashboard has no list to which pages could be added once it runs; but it is one of several applications of the
     scheduler's web server, made by public functions of distributed, and so is this page.  The menu is drawn from one
@@ -37,7 +54,7 @@ def attach(scheduler: Scheduler, look: Callable[[], View]) -> Callable[[], None]
         scheduler.http_application.applications.remove(application)
         application.stop()
 
-    return detach
+    return AttachedPage(lambda: len(application.get_sessions(f"/{PAGE}")), detach)
 
 
 def _page(document: Any, look: Callable[[], View], scheduler: Scheduler, extra: Any, doc: Any) -> None:
