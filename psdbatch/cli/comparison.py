@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     "changed_file",
     type=PATH,
     metavar="FILE",
-    help="Write the signals that changed class to FILE (.parquet or .csv).",
+    help="Write the signals that changed class to FILE (.parquet, .root or .csv).",
 )
 @click.option(
     "--match",
@@ -72,29 +72,29 @@ def diff(
 
     Two models or versions on the same files, or one campaign against the answer that the electronics recorded (--online).
     """
-    from psdbatch.comparison.changed import ChangedTable
     from psdbatch.comparison.comparing import OnlineRequest, compare
     from psdbatch.comparison.facts import comparison_facts
-    from psdbatch.comparison.pages import write_comparison
+    from psdbatch.comparison.pages import comparison_directory, write_comparison
     from psdbatch.comparison.tables import comparison_table
     from psdbatch.monitor.progress import Progress
 
     _refuse_half_requests(context, b, online)
     request = OnlineRequest(online_column, online_threshold, online_classes) if online else None
-    changed = ChangedTable(changed_file) if changed_file else None
+    directory = None if output is None else comparison_directory(output)
     console = open_console(quiet=as_json)
     if console.is_terminal:
         with Progress(console) as progress:
-            found = compare(a, b, request, run_name, match, changed, progress)
+            found = compare(a, b, request, run_name, match, changed_file, progress)
     else:
-        found = compare(a, b, request, run_name, match, changed)
-    page = write_comparison(found, output) if output else None
+        found = compare(a, b, request, run_name, match, changed_file)
+    page = write_comparison(found, directory) if directory else None
     if as_json:
         print_json(comparison_facts(found))
         return
     console.print(comparison_table(found))
-    if changed:
-        console.print(f"{changed.rows:,} changed signals: {changed.path}", soft_wrap=True)
+    if changed_file:
+        changed = found.agreement.compared - found.agreement.agreeing
+        console.print(f"{changed:,} changed signals: {changed_file}", soft_wrap=True)
     if page:
         console.print(f"{page}", soft_wrap=True)
 

@@ -2,121 +2,139 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
 
-from psdbatch.columns import AMPLITUDE, BOARD, CHANNEL, CHARGE_LONG, CHARGE_SHORT, TIMESTAMP, Column, scalar
+import numpy as np
+
+from psdbatch import __version__
+from psdbatch.columns import IDENTITY, SHAPE, Column, scalar
 from psdbatch.comparison.agreement import Agreement
-from psdbatch.comparison.errors import ComparisonError
-from psdbatch.comparison.rows import NUMBER, Array, Pairs
-from psdbatch.comparison.side import PROBABILITY
-from psdbatch.results.export import library
+from psdbatch.comparison.rows import NUMBER, Array, Pairs, Rows
+from psdbatch.comparison.side import PROBABILITY, CampaignAnswers, Side
+from psdbatch.results.contents import NUMBER as SIGNAL
+from psdbatch.results.contents import RUN, RUN_COLUMN, Quantity
+from psdbatch.results.table_file import Table, Write, table_file
 
-SUFFIXES = (".parquet", ".csv")
-
-TOGETHER = 65_536
+TOGETHER = 262_144
 """Changed signals that are gathered before they are written."""
 
-_COLUMNS = (TIMESTAMP, BOARD, CHANNEL, AMPLITUDE, CHARGE_LONG, CHARGE_SHORT)
+SIGNAL_A = replace(SIGNAL, meaning="number of the signal in the run of A, from 0")
+SIGNAL_B = replace(SIGNAL, name="signal_b", meaning="number of the signal in the run of B, from 0")
+LABEL_A, LABEL_B = (scalar(f"label_{side.lower()}", "uint16", f"class in {side}") for side in "AB")
+
+WriteChanged = Callable[[Pairs], None]
 
 
-class ChangedTable:
-    """Parquet or CSV file of signals whose class differs; it appears under its name when it is complete.
+@contextmanager
+def open_changed(
+    path: Path, agreement: Agreement, a: Side, b: Side, facts: Mapping[str, object]
+) -> Iterator[WriteChanged]:
+    """A file, in any format of ``psdbatch export``, that takes signals with another class; it appears when it is complete.
 
-    One row per signal: run, number in the run of A, time, board, channel, amplitude, charges, class in A and in B by name, and
-    the probability of every class on each side that has it.
+    One row per signal: run, numbers in the runs of A and B, time, board, channel, amplitude, charges, classes by name, and
+    the probability of every class on each side that has it.  ``facts`` go into its description.
+
+    Raises
+    ------
+    ConfigurationError, StorageError
+        As :func:`psdbatch.results.table_file.table_file` and what that gives; before anything is compared, if possible.
     """
+    file = table_file(path, a.contents.store, b.contents.store)
+    columns = _Columns(agreement, a, b)
+    words = {RUN: columns.runs, LABEL_A.name: agreement.classes, LABEL_B.name: agreement.classes}
+    provenance = {
+        "creator": f"psdbatch {__version__}",
+        **facts,
+        "a": a.contents.attributes,
+        "b": b.contents.attributes,
+        "runs": list(columns.runs),
+    }
+    with file.open(Table(columns.declared, provenance, words)) as write:
+        gathered = _Gathered(write)
 
-    def __init__(self, path: Path) -> None:
-        if path.suffix not in SUFFIXES:
-            raise ComparisonError(
-                f"{path}: changed signals are written as .parquet or .csv; choose one of these endings"
-            )
-        if not path.parent.is_dir():
-            raise ComparisonError(f"{path}: directory {path.parent} does not exist")
-        self.path = path
-        self.rows = 0
-        self._partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-        self._writer: Any = None
-        self._waiting: list[Any] = []
-        self._held = 0
+        def write_changed(pairs: Pairs) -> None:
+            if len(pairs.a):
+                gathered.add(columns.of(pairs))
 
-    def open(self, agreement: Agreement, classes: tuple[Sequence[str], Sequence[str]]) -> None:
-        """Fix the columns, before the first signal; ``classes`` in the order of each side's probabilities."""
-        pyarrow = library("pyarrow")
+        yield write_changed
+        gathered.flush()
+
+
+class _Columns:
+    """The columns of the table, from rows of both sides."""
+
+    def __init__(self, agreement: Agreement, a: Side, b: Side) -> None:
         self._agreement = agreement
-        self._probabilities = [
-            (side, k, scalar(f"probability_{side}_{name}", "float32", f"probability of {name} in {side.upper()}"))
-            for side, names in zip("ab", classes, strict=True)
-            for k, name in enumerate(names)
-        ]
-        plain: list[Column] = [*_COLUMNS, *(column for _, _, column in self._probabilities)]
-        fields = {column.name: pyarrow.from_numpy_dtype(column.dtype) for column in plain}
-        word = (
-            pyarrow.dictionary(pyarrow.int32(), pyarrow.string())
-            if self.path.suffix == ".parquet"
-            else pyarrow.string()
-        )
-        identity = {name: fields.pop(name) for name in (TIMESTAMP.name, BOARD.name, CHANNEL.name)}
-        shape = {name: fields.pop(name) for name in (AMPLITUDE.name, CHARGE_LONG.name, CHARGE_SHORT.name)}
-        self._schema = pyarrow.schema(
-            {"run": word, "signal": pyarrow.int64(), **identity, **shape, "label_a": word, "label_b": word, **fields}
-        )
-        self._writer = self._open_writer()
+        self.runs = tuple(run.name for run in a.contents.runs)
+        known = a.contents.columns
+        self._stored = [known[column.name] for column in (*IDENTITY, *SHAPE) if column.name in known]
+        self._probabilities = [_probabilities(side, letter) for side, letter in ((a, "a"), (b, "b"))]
+        probabilities = [column for side in self._probabilities for column, _ in side]
+        self.declared = (RUN_COLUMN, SIGNAL_A, SIGNAL_B, *self._stored, LABEL_A, LABEL_B, *probabilities)
 
-    def _open_writer(self) -> Any:
-        if self.path.suffix == ".parquet":
-            return library("pyarrow.parquet").ParquetWriter(self._partial, self._schema, compression="zstd")
-        return library("pyarrow.csv").CSVWriter(self._partial, self._schema)
-
-    def write(self, pairs: Pairs) -> None:
-        """Append signals with an answer in both."""
-        if not len(pairs.a):
-            return
-        pyarrow = library("pyarrow")
-        words = self._agreement.classes
+    def of(self, pairs: Pairs) -> dict[str, Array]:
+        """By name, as declared."""
+        a, b = pairs.a, pairs.b
         label_a, label_b = self._agreement.classes_of(pairs)
-        columns: dict[str, Any] = {"run": _words(pyarrow, [pairs.run], label_a * 0), "signal": pairs.a[NUMBER]}
-        columns |= {column.name: pairs.a.get(column.name) for column in _COLUMNS}
-        columns |= {"label_a": _words(pyarrow, words, label_a), "label_b": _words(pyarrow, words, label_b)}
-        for side, k, column in self._probabilities:
-            rows = pairs.a if side == "a" else pairs.b
-            columns[column.name] = rows[PROBABILITY][:, k] if PROBABILITY in rows else None
-        arrays = [
-            pyarrow.nulls(len(pairs.a), kind.type)
-            if columns[kind.name] is None
-            else pyarrow.array(columns[kind.name]).cast(kind.type)
-            for kind in self._schema
-        ]
-        self._waiting.append(pyarrow.table(arrays, schema=self._schema))
-        self._held += len(pairs.a)
-        self.rows += len(pairs.a)
-        if self._held >= TOGETHER:
-            self._flush()
-
-    def _flush(self) -> None:
-        if self._waiting:
-            self._writer.write_table(library("pyarrow").concat_tables(self._waiting).unify_dictionaries())
-        self._waiting, self._held = [], 0
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *exc: object) -> None:
-        if self._writer is None:
-            return
-        if kind is None:
-            self._flush()
-        self._writer.close()
-        if kind is None:
-            self._partial.replace(self.path)
-        else:
-            with suppress(OSError):
-                self._partial.unlink()
+        found = {
+            RUN: np.full(len(a), self.runs.index(pairs.run)),
+            SIGNAL_A.name: a[NUMBER],
+            SIGNAL_B.name: b[NUMBER],
+            LABEL_A.name: label_a,
+            LABEL_B.name: label_b,
+        }
+        found |= {column.name: _stored(a, column) for column in self._stored}
+        for rows, side in zip((a, b), self._probabilities, strict=True):
+            for column, quantity in side:
+                known = {PROBABILITY: rows[PROBABILITY]} if PROBABILITY in rows else None
+                found[column.name] = quantity.compute(known) if known else _absent(column, len(rows))
+        return {column.name: found[column.name].astype(column.dtype, copy=False) for column in self.declared}
 
 
-def _words(pyarrow: Any, words: Sequence[str], numbers: Array) -> Any:
-    return pyarrow.DictionaryArray.from_arrays(pyarrow.array(numbers.astype("int32")), pyarrow.array([*words]))
+class _Gathered:
+    """Rows that wait until there are enough to be written."""
+
+    def __init__(self, write: Write) -> None:
+        self._write = write
+        self._parts: list[dict[str, Array]] = []
+        self._rows = 0
+
+    def add(self, columns: dict[str, Array]) -> None:
+        self._parts.append(columns)
+        self._rows += len(columns[RUN])
+        if self._rows >= TOGETHER:
+            self.flush()
+
+    def flush(self) -> None:
+        if self._parts:
+            self._write({name: np.concatenate([part[name] for part in self._parts]) for name in self._parts[0]})
+        self._parts, self._rows = [], 0
+
+
+def _probabilities(side: Side, letter: str) -> list[tuple[Column, Quantity]]:
+    """Probability of each class of a campaign's own model, named as exports do, with the letter of the side."""
+    if not isinstance(side.answers, CampaignAnswers) or PROBABILITY not in side.contents.columns:
+        return []
+    return [
+        (
+            replace(
+                found.column,
+                name=found.name.replace(PROBABILITY, f"{PROBABILITY}_{letter}", 1),
+                meaning=f"{found.column.meaning}, in {letter.upper()}",
+            ),
+            found,
+        )
+        for found in side.contents.numbers(PROBABILITY)
+    ]
+
+
+def _stored(rows: Rows, column: Column) -> Array:
+    values = rows.get(column.name)
+    return _absent(column, len(rows)) if values is None else values
+
+
+def _absent(column: Column, rows: int) -> Array:
+    return np.full(rows, column.fill_value(), column.dtype)

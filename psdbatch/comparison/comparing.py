@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from psdbatch.campaign.extend import differences
 from psdbatch.columns import TIMESTAMP
 from psdbatch.comparison.agreement import Agreement
-from psdbatch.comparison.changed import ChangedTable
+from psdbatch.comparison.changed import WriteChanged, open_changed
 from psdbatch.comparison.errors import ComparisonError
 from psdbatch.comparison.online import OnlineAnswers, open_online
 from psdbatch.comparison.pairing import Aside, Match, pairs_by_hit, pairs_by_position
@@ -100,7 +100,7 @@ def compare(
     online: OnlineRequest | None = None,
     run: str | None = None,
     match: Match | None = None,
-    changed: ChangedTable | None = None,
+    changed: Path | None = None,
     watcher: Watcher | None = None,
 ) -> Comparison:
     """Compare two results on the same signals.
@@ -116,12 +116,14 @@ def compare(
     match
         By position or by hit; None: by hit for online answers of frames without samples, else by position.
     changed
-        Where signals that changed class are written.
+        File for the signals that changed class.
 
     Raises
     ------
     CampaignError, ComparisonError
         No results, nothing to compare, or not the same signals.
+    ConfigurationError, StorageError
+        The changed signals cannot be written.
     """
     a, b, match = _sides(path_a, path_b, online, run, match)
     signals_a = {stored.name: stored.signals for stored in a.contents.runs}
@@ -149,13 +151,18 @@ def compare(
         )
     if watcher:
         watcher.begin(sum(signals_a[name] for name in common), 0)
-    if changed:
-        changed.open(found.agreement, (a.answers.classes, () if online else b.answers.classes))
-    with changed or nullcontext():
+    with _changed(found, changed) as write:
         for name in common:
-            _compare_run(found, name, changed, watcher)
+            _compare_run(found, name, write, watcher)
     found.notes.extend(_notes(found))
     return found
+
+
+def _changed(found: Comparison, path: Path | None) -> AbstractContextManager[WriteChanged | None]:
+    if path is None:
+        return nullcontext()
+    facts = {"match": found.match, "answers_a": found.a.name, "answers_b": found.b.name}
+    return open_changed(path, found.agreement, found.a, found.b, facts)
 
 
 def _sides(
@@ -175,7 +182,7 @@ def _sides(
     return a, b, match
 
 
-def _compare_run(found: Comparison, name: str, changed: ChangedTable | None, watcher: Watcher | None) -> None:
+def _compare_run(found: Comparison, name: str, write: WriteChanged | None, watcher: Watcher | None) -> None:
     a, b = found.a.run(name), found.b.run(name, detailed=False)
     units = [side.stored.arrays[TIMESTAMP.name].attrs.get("units", "") for side in (a, b)]
     if units[0] != units[1]:
@@ -187,8 +194,8 @@ def _compare_run(found: Comparison, name: str, changed: ChangedTable | None, wat
         pairs = pairs_by_hit(a, b, found.aside)
     for part in pairs:
         differing = found.agreement.add(part)
-        if changed:
-            changed.write(differing)
+        if write:
+            write(differing)
         if watcher:
             watcher.advance(len(part.a), len(part.a))
 

@@ -5,25 +5,60 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from psdbatch.campaign import files
 from psdbatch.comparison import plots, tables
 from psdbatch.comparison.comparing import Comparison
 from psdbatch.comparison.facts import channels, comparison_facts, windows
+from psdbatch.errors import StorageError
 from psdbatch.monitor.page import page, picture, section, table, text
 
 PAGE, FACTS = "comparison.html", "comparison.json"
 
 
+def comparison_directory(path: Path) -> Path:
+    """Make the directory of a comparison, before hours are spent on what is to be written there.
+
+    Raises
+    ------
+    StorageError
+        It cannot be made or written to.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=path):
+            return path
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
 def write_comparison(found: Comparison, directory: Path) -> Path:
-    """Write the page and ``comparison.json`` into ``directory``; the path of the page."""
-    directory.mkdir(parents=True, exist_ok=True)
+    """Write the page and ``comparison.json`` into ``directory``; the path of the page.
+
+    Raises
+    ------
+    StorageError
+        They cannot be written.
+    """
+    comparison_directory(directory)
     facts = dict([*tables.sides(found), *tables.accounting(found), *tables.answers(found)])
-    files.replace_durably(directory / FACTS, json.dumps(comparison_facts(found), indent=1).encode())
-    path = directory / PAGE
     title = f"{found.a.contents.store.parent.name} against {_name_b(found)}"
-    files.replace_durably(path, page(title, facts, found.notes, list(_sections(found))).encode())
+    path = directory / PAGE
+    _write(directory / FACTS, json.dumps(comparison_facts(found), indent=1))
+    _write(path, page(title, facts, found.notes, list(_sections(found))))
     return path
+
+
+def _write(path: Path, content: str) -> None:
+    try:
+        files.replace_durably(path, content.encode())
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> StorageError:
+    return StorageError(f"{path}: cannot be written: {error.strerror or error}", lasting=True)
 
 
 def _name_b(found: Comparison) -> str:

@@ -41,6 +41,8 @@ NUMBER = scalar("signal", "uint64", "number of the signal in its run, from 0")
 
 RUN = "run"
 """Column of tables that names the run."""
+RUN_COLUMN = scalar(RUN, "uint32", "run")
+"""Its declaration; the values are places in the list of runs."""
 
 
 @dataclass(frozen=True)

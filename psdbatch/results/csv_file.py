@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from psdbatch.results.export import Array, Table, Write, library
 from psdbatch.results.parquet_file import arrow_schema, record_batch
+from psdbatch.results.table_file import Array, Table, Write, library
 
 
 @contextmanager
@@ -19,8 +19,8 @@ def open_table(path: Path, table: Table) -> Iterator[Write]:
     options = csv.WriteOptions(quoting_style="needed", batch_size=65_536)
     with csv.CSVWriter(path, plain, write_options=options) as writer:
 
-        def write(run: str, columns: Mapping[str, Array]) -> None:
-            writer.write_table(arrow.Table.from_batches([record_batch(schema, run, columns)]).cast(plain))
+        def write(columns: Mapping[str, Array]) -> None:
+            writer.write_table(arrow.Table.from_batches([record_batch(schema, table, columns)]).cast(plain))
 
         yield write
 

@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from psdbatch.columns import Column
-from psdbatch.results.export import Array, Table, Write, library
+from psdbatch.results.table_file import Array, Table, Write, library
 
 FEW = 2
 """Bytes of a number up to which a column has few distinct values, so that a dictionary of them pays."""
@@ -24,11 +23,11 @@ def open_table(path: Path, table: Table) -> Iterator[Write]:
     schema = arrow_schema(table)
     small = [column.name for column in table.columns if np.dtype(column.dtype).itemsize <= FEW]
     with parquet.ParquetWriter(
-        path, schema, compression="zstd", compression_level=1, use_dictionary=[*small, "run"], version="2.6"
+        path, schema, compression="zstd", compression_level=1, use_dictionary=[*small, *table.words], version="2.6"
     ) as writer:
 
-        def write(run: str, columns: Mapping[str, Array]) -> None:
-            writer.write_table(arrow.Table.from_batches([record_batch(schema, run, columns)]))
+        def write(columns: Mapping[str, Array]) -> None:
+            writer.write_table(arrow.Table.from_batches([record_batch(schema, table, columns)]))
 
         yield write
 
@@ -39,28 +38,25 @@ def arrow_schema(table: Table) -> Any:
     fields = [
         arrow.field(
             column.name,
-            arrow.from_numpy_dtype(_real(column)),
+            arrow.dictionary(arrow.int32(), arrow.string())
+            if column.name in table.words
+            else arrow.from_numpy_dtype(np.dtype(column.dtype)),
             metadata={"long_name": column.meaning, "units": column.unit},
         )
         for column in table.columns
     ]
-    if len(table.runs) > 1:
-        fields.insert(0, arrow.field("run", arrow.dictionary(arrow.int32(), arrow.string())))
     return arrow.schema(fields, metadata={"psdbatch": json.dumps(table.description)})
 
 
-def record_batch(schema: Any, run: str, columns: Mapping[str, Array]) -> Any:
-    """Rows of one run, without a copy where the values lie one after another."""
+def record_batch(schema: Any, table: Table, columns: Mapping[str, Array]) -> Any:
+    """Rows, without a copy where the values lie one after another."""
     arrow = library("pyarrow")
     arrays = []
     for field in schema:
-        if field.name == "run" and field.name not in columns:
-            rows = len(next(iter(columns.values())))
-            arrays.append(arrow.DictionaryArray.from_arrays(np.zeros(rows, np.int32), [run]))
-        else:
+        words = table.words.get(field.name)
+        if words is None:
             arrays.append(arrow.array(np.ascontiguousarray(columns[field.name]), field.type))
+        else:
+            places = columns[field.name].astype(np.int32)
+            arrays.append(arrow.DictionaryArray.from_arrays(places, arrow.array(words, arrow.string())))
     return arrow.RecordBatch.from_arrays(arrays, schema=schema)
-
-
-def _real(column: Column) -> Any:
-    return np.dtype(column.dtype)

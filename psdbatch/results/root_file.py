@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from psdbatch.results.export import Array, Table, Write, library
+from psdbatch.results.table_file import Array, Table, Write, library
 
 TREE = "signals"
 DESCRIPTION = "description"
@@ -21,21 +21,12 @@ def open_table(path: Path, table: Table) -> Iterator[Write]:
     """Write rows as long as the context lasts."""
     uproot = library("uproot")
     types = {column.name: _branch_type(column.dtype) for column in table.columns}
-    several = len(table.runs) > 1
-    if several:
-        types = {"run": np.dtype(np.uint32), **types}
     with path.open("w+b") as file, uproot.recreate(file, compression=uproot.ZSTD(1)) as root:
         root[DESCRIPTION] = json.dumps(table.description)
         tree = root.mktree(TREE, types, title="signals of a psdbatch campaign")
 
-        def write(run: str, columns: Mapping[str, Array]) -> None:
-            values = {
-                name: np.ascontiguousarray(columns[name], kind) for name, kind in types.items() if name in columns
-            }
-            if several:
-                rows = len(next(iter(values.values())))
-                values["run"] = np.full(rows, table.runs.index(run), np.uint32)
-            tree.extend(values)
+        def write(columns: Mapping[str, Array]) -> None:
+            tree.extend({name: np.ascontiguousarray(columns[name], kind) for name, kind in types.items()})
 
         yield write
 

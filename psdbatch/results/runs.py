@@ -26,6 +26,11 @@ def store_path(path: str | Path) -> Path:
     )
 
 
+def belongings(store: Path) -> Path:
+    """The campaign directory that a store lies in, or the store alone where it lies by itself."""
+    return store.parent if (store.parent / "plan.json").exists() else store
+
+
 def runs(path: str | Path) -> list[str]:
     """Names of the runs in the store."""
     return sorted(zarr.open_group(store_path(path), mode="r").group_keys())

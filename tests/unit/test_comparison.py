@@ -9,14 +9,16 @@ import numpy as np
 import pyarrow.csv
 import pyarrow.parquet
 import pytest
+import uproot
 
 from psdbatch.columns import Flag
-from psdbatch.comparison.changed import ChangedTable
+from psdbatch.comparison import comparing
 from psdbatch.comparison.comparing import OnlineRequest, compare
 from psdbatch.comparison.errors import ComparisonError
 from psdbatch.comparison.facts import comparison_facts
-from psdbatch.comparison.pages import write_comparison
-from psdbatch.errors import CampaignError, PsdbatchError
+from psdbatch.comparison.pages import comparison_directory, write_comparison
+from psdbatch.errors import CampaignError, ConfigurationError, PsdbatchError, StorageError
+from psdbatch.results import csv_file
 from tests.stores import Values, answers, refuse, write_store
 
 
@@ -74,7 +76,7 @@ def test_runs_of_one_side_only_are_told_and_not_counted(tmp_path: Path) -> None:
 def test_changed_signals_are_written_with_both_answers(tmp_path: Path, ending: str) -> None:
     a, b = two(tmp_path)
     path = tmp_path / f"changed.{ending}"
-    found = compare(a, b, changed=ChangedTable(path))
+    found = compare(a, b, changed=path)
     table = pyarrow.parquet.read_table(path) if ending == "parquet" else pyarrow.csv.read_csv(path)
     rows = table.to_pylist()
     assert len(rows) == found.agreement.compared - found.agreement.agreeing > 10
@@ -86,6 +88,63 @@ def test_changed_signals_are_written_with_both_answers(tmp_path: Path, ending: s
         assert row["probability_a_neutron"] == pytest.approx(one["probability"][k, 1])
         assert (row["probability_b_neutron"] > 0.5) == (row["label_b"] == "neutron")
     assert {entry.name for entry in tmp_path.iterdir()} == {"a", "b", path.name}  # nothing partial is left
+
+
+def test_changed_signals_carry_units_provenance_and_names_as_exports_do(tmp_path: Path) -> None:
+    names = ("gamma", "fast neutron")
+    one, other = answers(200, refused=0.0), answers(150, 5, refused=0.0)
+    order = np.random.default_rng(1).permutation(200)[:150]
+    moved = {name: one[name][order] for name in one} | {name: other[name] for name in ("probability", "label")}
+    a = write_store(tmp_path / "a", {"run_1": one}, classes=names)
+    b = write_store(tmp_path / "b", {"run_1": moved}, classes=names)
+    for ending in ("parquet", "root"):
+        found = compare(a, b, match="hit", changed=tmp_path / f"changed.{ending}")
+    changed = found.agreement.compared - found.agreement.agreeing
+    assert changed > 10
+    table = pyarrow.parquet.read_table(tmp_path / "changed.parquet")
+    assert table.schema.field("timestamp").metadata[b"units"] == b"10 ns"
+    description = json.loads(table.schema.metadata[b"psdbatch"])
+    assert description["match"] == "hit"
+    assert description["b"]["classes"] == [*names]
+    for row in table.to_pylist():
+        assert order[row["signal_b"]] == row["signal"]
+        assert row["probability_b_fast_neutron"] == other["probability"][row["signal_b"], 1]
+    with uproot.open(tmp_path / "changed.root") as file:
+        tree, described = file["signals"], json.loads(str(file["description"]))
+        label = tree["label_a"].array(library="np")
+        np.testing.assert_array_equal(tree["signal"].array(library="np"), table["signal"].to_numpy())
+    words = described["columns"]["label_a"]["words"]
+    assert [words[k] for k in label] == table["label_a"].to_pylist()
+
+
+def test_what_cannot_be_written_is_refused_before_anything_is_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, b = two(tmp_path)
+    (tmp_path / "folder.csv").mkdir()
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(comparing, "_compare_run", None)
+    for path, message in (
+        (tmp_path / "folder.csv", "folder.csv: is a directory"),
+        (b / "results.zarr/zarr.csv", "lies inside the campaign"),
+        (tmp_path / "changed.json", "formats: parquet, root, csv"),
+    ):
+        with pytest.raises(ConfigurationError, match=message):
+            compare(a, b, changed=path)
+    with pytest.raises(StorageError, match="file/below: cannot be written: Not a directory"):
+        comparison_directory(tmp_path / "file/below")
+    assert {path.name for path in tmp_path.iterdir()} == {"a", "b", "folder.csv", "file"}
+
+
+def test_a_full_disk_names_the_file_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, f"Cannot write to '{tmp_path}/.changed.csv.0123.partial'")
+
+    a, b = two(tmp_path)
+    monkeypatch.setattr(csv_file, "record_batch", full)
+    with pytest.raises(StorageError, match=r"changed\.csv: cannot be written: No space left on device$"):
+        compare(a, b, changed=tmp_path / "changed.csv")
+    assert {path.name for path in tmp_path.iterdir()} == {"a", "b"}
 
 
 def test_the_page_and_the_facts_say_the_same(tmp_path: Path) -> None:

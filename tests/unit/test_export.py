@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import fcntl
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -125,6 +127,55 @@ def test_wrong_requests_are_refused(campaign: Path, tmp_path: Path, monkeypatch:
     with pytest.raises(ConfigurationError, match=r"pip install 'psdbatch\[export\]'"):
         export(campaign, tmp_path / "a.root")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_no_file_of_the_user_s_is_refused_before_anything_is_read(
+    campaign: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "open_stream", None)
+    os.mkfifo(tmp_path / "pipe.csv")
+    (tmp_path / "folder.csv").mkdir()
+    (tmp_path / "circle.csv").symlink_to("circle.csv")
+    (tmp_path / "metadata.csv").symlink_to(campaign / "results.zarr/zarr.json")
+    (tmp_path / "far.csv").symlink_to("nowhere/far.csv")
+    before = {path: path.read_bytes() for path in campaign.rglob("*.json")}
+    for target, message in (
+        (tmp_path / "pipe.csv", "pipe.csv: is no regular file"),
+        (tmp_path / "folder.csv", "folder.csv: is a directory"),
+        (tmp_path / "circle.csv", "circle.csv: cannot be followed"),
+        (tmp_path / "far.csv", "its directory does not exist"),
+        (tmp_path / "metadata.csv", "lies inside the campaign"),
+        (campaign / "results.zarr/zarr.json", "lies inside the campaign"),
+        (campaign / "results.zarr/run_1/new.csv", "lies inside the campaign"),
+        (campaign / "plan.json", "name a file outside of it"),
+    ):
+        for given in (campaign, campaign / "results.zarr"):
+            with pytest.raises(ConfigurationError, match=message):
+                export(given, target, format="csv")
+    assert (tmp_path / "pipe.csv").is_fifo()
+    assert before == {path: path.read_bytes() for path in campaign.rglob("*.json")}
+
+
+def test_a_link_is_written_through(campaign: Path, tmp_path: Path) -> None:
+    (tmp_path / "scratch").mkdir()
+    (tmp_path / "scratch/a.csv").write_text("old")
+    (tmp_path / "link.csv").symlink_to("scratch/a.csv")
+    done = export(campaign, tmp_path / "link.csv", ["label"], run="run_2")
+    assert (tmp_path / "link.csv").is_symlink()
+    assert len((tmp_path / "scratch/a.csv").read_text().splitlines()) == 701
+    assert done.bytes == (tmp_path / "scratch/a.csv").stat().st_size
+    assert [path.name for path in (tmp_path / "scratch").iterdir()] == ["a.csv"]
+
+
+def test_what_killed_exports_left_is_removed_and_nothing_else(campaign: Path, tmp_path: Path) -> None:
+    left, held = (tmp_path / f".a[1].csv.{letter * 32}.partial" for letter in "0f")
+    kept = {held, tmp_path / f".b.csv.{'0' * 32}.partial", tmp_path / ".a[1].csv.swp", tmp_path / "a[1].csv"}
+    for path in (left, *kept):
+        path.write_text("half")
+    with held.open() as file:
+        fcntl.flock(file, fcntl.LOCK_SH)  # another export at work
+        export(campaign, tmp_path / "a[1].csv", ["label"], run="run_2")
+    assert {*tmp_path.iterdir()} == kept
 
 
 def test_command_prints_facts(campaign: Path, tmp_path: Path) -> None:
