@@ -43,6 +43,8 @@ RUN = "run"
 """Column of tables that names the run."""
 RUN_COLUMN = scalar(RUN, "uint32", "run")
 """Its declaration; the values are places in the list of runs."""
+CHOOSE_RUNS = "choose runs with --run (in Python: run=...)"
+"""For those who look for the run among the columns."""
 
 
 @dataclass(frozen=True)
@@ -169,7 +171,7 @@ class Contents:
         if found is None:
             if name == RUN:
                 raise ConfigurationError(
-                    f"{self.store}: '{RUN}' is no stored column; choose runs with --run (in Python: run=...), tables have it anyway"
+                    f"{self.store}: '{RUN}' is no stored column; {CHOOSE_RUNS}, tables have it anyway"
                 )
             raise ConfigurationError(
                 f"{self.store}: the results hold no column '{name}'{nearest(name, self._found)}; "

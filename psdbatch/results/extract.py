@@ -120,7 +120,7 @@ def make_extract(
     for name in names:
         for quantity in contents.numbers(name) if numbers else [contents.quantity(name)]:
             found[quantity.name] = quantity
-    return Extract(contents, tuple(found.values()), parse_selection(select, contents) if select else None)
+    return Extract(contents, tuple(found.values()), None if select is None else parse_selection(select, contents))
 
 
 class RunExtract:

@@ -19,7 +19,9 @@ from numpy.typing import NDArray
 
 from psdbatch.columns import Column
 from psdbatch.errors import CampaignError, ConfigurationError
+from psdbatch.results.calculation import ARITHMETIC, CONSTANT, negative
 from psdbatch.results.contents import Contents
+from psdbatch.results.selection_hints import number_of, quoting, unknown
 from psdbatch.wording import nearest
 
 Array = NDArray[Any]
@@ -32,14 +34,6 @@ COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
     ast.LtE: operator.le,
     ast.Gt: operator.gt,
     ast.GtE: operator.ge,
-}
-ARITHMETIC: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-    ast.Mod: operator.mod,
-    ast.Pow: np.float_power,
 }
 EXAMPLE = "label == neutron and amplitude > 500 and not saturated"
 
@@ -65,6 +59,11 @@ class _Term:
     constant: bool = False
     column: Column | None = None
 
+    @property
+    def condition(self) -> bool:
+        """Whether it is a truth value that no column holds as its number."""
+        return self.truth and self.column is None
+
 
 def parse_selection(text: str, contents: Contents) -> Selection:
     """Read a condition.
@@ -84,10 +83,13 @@ def parse_selection(text: str, contents: Contents) -> Selection:
         The text is no condition, or names something that the store does not hold.
     """
     parser = _Parser(text, contents)
+    if not text.strip():
+        raise parser.error(f"is empty; leave it out for all signals, or write a condition such as {EXAMPLE}")
     try:
         tree = ast.parse(_python(text), mode="eval")
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise parser.error(f"cannot be read ({getattr(error, 'msg', error)}); an example: {EXAMPLE}") from None
+        what = f"cannot be read ({getattr(error, 'msg', error)}); {quoting(text, contents) or f'an example: {EXAMPLE}'}"
+        raise parser.error(what) from None
     try:
         term = parser.condition(tree.body)
     except RecursionError:
@@ -164,6 +166,7 @@ class _Parser:
         one, other = self.term(left, words), self.term(right, words)
         if one.constant and other.constant:
             raise self.error(f"'{ast.unparse(node)}' compares two numbers, and no column")
+        self.check_truth((left, one), (right, other))
         return lambda values: compare(one.value(values), other.value(values))
 
     def membership(
@@ -176,6 +179,7 @@ class _Parser:
             raise self.error(
                 f"'{ast.unparse(left)} in {ast.unparse(right)}': a column stands before 'in', numbers behind it"
             )
+        self.check_truth((left, given), *zip(right.elts, choices, strict=True))
         wanted = [choice.value({}) for choice in choices]
 
         def found(values: Values) -> Any:
@@ -185,6 +189,15 @@ class _Parser:
 
         return found
 
+    def check_truth(self, *compared: tuple[ast.expr, _Term]) -> None:
+        """Refuse conditions compared with anything but conditions, 0 and 1: ``flags == saturated`` would mean ``flags == 1``."""
+        conditions = [node for node, term in compared if term.condition]
+        if conditions and not all(
+            term.condition or (term.constant and term.value({}) in (0, 1)) for _, term in compared
+        ):
+            text = ast.unparse(conditions[0])
+            raise self.error(f"'{text}' is a condition, which is true or false; write it alone, or 'not {text}'")
+
     def term(self, node: ast.expr, words: Mapping[str, int] | None = None) -> _Term:
         """A number, a column, or a calculation with them."""
         if isinstance(node, ast.Name):
@@ -192,17 +205,22 @@ class _Parser:
         if isinstance(node, ast.Constant):
             return self.constant(node.value, words or {})
         if isinstance(node, ast.UnaryOp) and isinstance(node.op, (ast.USub, ast.UAdd)):
-            return self.calculation(operator.neg if isinstance(node.op, ast.USub) else operator.pos, node.operand)
+            if isinstance(node.op, ast.UAdd):
+                return self.calculation(operator.pos, operator.pos, node, node.operand)
+            return self.calculation(negative, operator.neg, node, node.operand)
         if isinstance(node, ast.BinOp) and type(node.op) in ARITHMETIC:
-            return self.calculation(ARITHMETIC[type(node.op)], node.left, node.right)
+            kind = type(node.op)
+            return self.calculation(ARITHMETIC[kind], CONSTANT[kind], node, node.left, node.right)
         if isinstance(node, (ast.BoolOp, ast.Compare)) or (
             isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not)
         ):
             return self.condition(node)
-        raise self.error(f"'{ast.unparse(node)}' cannot be used here; an example: {EXAMPLE}")
+        raise self.error(
+            f"'{ast.unparse(node)}' cannot be used here; {number_of(node, self.contents) or f'an example: {EXAMPLE}'}"
+        )
 
     def name(self, name: str, words: Mapping[str, int]) -> _Term:
-        if name in words:
+        if name in words and not (name in self.contents.columns and self.contents.words(name)):  # else quoted: 'label'
             return _Term(lambda _, number=words[name]: number, constant=True)  # type: ignore[misc]
         if name in self.contents.names:
             return self.column(name)
@@ -210,7 +228,7 @@ class _Parser:
             column, mask = self.contents.flags[name]
             self.needs.append(column)
             return _Term(lambda values: (values[column] & values[column].dtype.type(mask)) != 0, truth=True)
-        raise self.error(self.unknown(name))
+        raise self.error(unknown(name, self.contents))
 
     def column(self, name: str) -> _Term:
         quantity = self.contents.quantity(name)
@@ -219,13 +237,6 @@ class _Parser:
             raise self.error(f"'{name}' is several numbers per signal; name one of them: {', '.join(numbers)}")
         self.needs += quantity.needs
         return _Term(quantity.compute, truth=quantity.column.dtype == "bool", column=quantity.column)
-
-    def unknown(self, name: str) -> str:
-        if name in self.contents.classes:
-            return f"'{name}' is a class; write label == {name}"
-        known = [*self.contents.names, *self.contents.flags, *self.contents.classes]
-        flags = ", ".join(self.contents.flags) or "none"
-        return f"there is no column '{name}'{nearest(name, known)}; columns: {', '.join(self.contents.names)}; flags: {flags}"
 
     def constant(self, value: Any, words: Mapping[str, int]) -> _Term:
         if isinstance(value, str):
@@ -242,37 +253,37 @@ class _Parser:
             value = int(value)  # 1.5e12 compared with whole numbers is compared exactly
         return _Term(lambda _: value, constant=True)
 
-    def calculation(self, calculate: Callable[..., Any], *operands: ast.expr) -> _Term:
+    def calculation(
+        self, calculate: Callable[..., Any], of_constants: Callable[..., Any], node: ast.expr, *operands: ast.expr
+    ) -> _Term:
         terms = [self.term(operand) for operand in operands]
         for term, operand in zip(terms, operands, strict=True):
-            if term.truth and (term.column is None):
+            if term.condition:
                 raise self.error(f"'{ast.unparse(operand)}' is a condition, not a number")
-        constant = all(term.constant for term in terms)
-
-        def value(values: Values) -> Any:
-            with np.errstate(all="ignore"):  # divisions by zero give infinity or NaN, which no comparison takes
-                found = calculate(*(self.wide(term.value(values)) for term in terms))
-            return _plain(found) if constant else found
-
-        if constant:
+        if all(term.constant for term in terms):
             try:
-                number = value({})
+                with np.errstate(all="ignore"):
+                    number = _plain(of_constants(*(term.value({}) for term in terms)))
             except (ArithmeticError, ValueError) as error:
                 raise self.error(f"'{' '.join(ast.unparse(operand) for operand in operands)}': {error}") from None
             return _Term(lambda _: number, constant=True)
-        return _Term(value)
+        too_large = (
+            f"selection '{self.text}': '{ast.unparse(node)}' holds a whole number beyond 2**63, which cannot be calculated with; "
+            "compare it alone, or begin with '1.0 *' to calculate in double precision"
+        )
+        try:  # what was written out must fit, whatever the columns hold
+            calculate(*(term.value({}) if term.constant else np.zeros(0) for term in terms))
+        except OverflowError:
+            raise ConfigurationError(too_large) from None
 
-    def wide(self, value: Any) -> Any:
-        """For calculations: whole numbers with a sign and 64 bits, others in double precision."""
-        if not isinstance(value, np.ndarray):
-            return value
-        if value.dtype.kind not in "iub":
-            return value.astype(np.float64)
-        if value.dtype == np.uint64 and value.size and value.max() >= 2**63:
-            raise CampaignError(
-                f"selection '{self.text}': a value above 2**63 cannot be calculated with; compare it alone"
-            )
-        return value.astype(np.int64)
+        def value(values: Values) -> Any:
+            with np.errstate(all="ignore"):  # divisions by zero give infinity or NaN, which no comparison takes
+                try:
+                    return calculate(*(term.value(values) for term in terms))
+                except OverflowError:
+                    raise CampaignError(too_large) from None
+
+        return _Term(value)
 
 
 def _plain(value: Any) -> Any:

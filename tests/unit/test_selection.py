@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import zarr
 
 from psdbatch.columns import Flag, charge_ratio
 from psdbatch.errors import CampaignError, ConfigurationError
@@ -56,6 +57,13 @@ CONDITIONS: dict[str, Callable[[Values], Any]] = {
     "timestamp > -1": lambda v: np.ones(len(v["label"]), bool),
     "signal < 1200 and signal % 2 == 1": lambda v: np.isin(np.arange(len(v["label"])), np.arange(1, 1200, 2)),
     "damaged": lambda v: v["label"] == 255,
+    "saturated == 0": lambda v: ~saturated(v),
+    "saturated != damaged": lambda v: saturated(v) != (v["label"] == 255),
+    "timestamp * 10 > 0": lambda v: v["timestamp"] > 0,
+    "timestamp * 1e19 > 0": lambda v: v["timestamp"] > 0,
+    "timestamp % 1000 == 7": lambda v: v["timestamp"] % 1000 == 7,
+    "-channel < -5": lambda v: v["channel"] > 5,
+    "+channel > 5": lambda v: v["channel"] > 5,
     "amplitude > 1e9": lambda v: np.zeros(len(v["label"]), bool),
 }
 
@@ -86,6 +94,19 @@ REFUSED = {
     "not amplitude": "is a number, not a condition",
     "saturated + 1 > 0": "is a condition, not a number",
     "probability > 0.5": "several numbers per signal; name one of them: probability_gamma, probability_neutron",
+    "flags == saturated": "'saturated' is a condition, which is true or false; write it alone, or 'not saturated'",
+    "(amplitude > 3) == 2": "'amplitude > 3' is a condition",
+    "saturated in (1, 2)": "'saturated' is a condition",
+    "label == (channel == 1)": "'channel == 1' is a condition",
+    "timestamp - 18446744073709551615 > 0": "'timestamp - 18446744073709551615' holds a whole number beyond 2",
+    f"channel * {10**400} > 5": "holds a whole number beyond 2",
+    "": "is empty; leave it out",
+    "  ": "is empty; leave it out",
+    "probability[neutron] > 0.5": "write probability_neutron",
+    "probability['neutron'] > 0.5": "write probability_neutron",
+    "probability[1] > 0.5": "write probability_gamma or probability_neutron",
+    "run == run_1": "'run' cannot be used here: choose runs with --run",
+    "run_1 == run": "'run_1' cannot be used here: choose runs with --run",
     "amplitude = 5": "cannot be read",
     "amplitude >": "cannot be read",
     "1 < 2": "compares two numbers",
@@ -119,6 +140,41 @@ def test_calculating_with_huge_timestamps_is_refused_and_comparing_is_exact(tmp_
     assert piece["timestamp"].tolist() == [2**64 - 1]
     with pytest.raises(CampaignError, match="compare it alone"):
         list(iterate(store, select="timestamp - 1 > 0"))
+
+
+def test_whole_numbers_are_never_wrapped_around(tmp_path: Path) -> None:
+    values = {"timestamp": np.array([2**63 - 1, 2**62, 1], np.uint64), "channel": np.array([1, 2, 3], np.uint16)}
+    store = write_store(tmp_path / "results.zarr", {"run_1": [values]})
+    (piece,) = iterate(store, select="timestamp - channel == 2**62 - 2")
+    assert piece["timestamp"].tolist() == [2**62]
+    for text in ("timestamp + channel > 0", "-2 - timestamp < 0", "timestamp + timestamp > 0"):
+        with pytest.raises(CampaignError, match=r"holds a whole number beyond 2\*\*63"):
+            list(iterate(store, select=text))
+    for text in ("1.0 * timestamp + channel > 0", "timestamp * timestamp > 0", "timestamp * 3 > 0"):
+        assert sum(piece.signals for piece in iterate(store, select=text)) == 3
+
+
+def test_an_empty_selection_does_not_mean_everything(store: Path) -> None:
+    with pytest.raises(ConfigurationError, match="is empty"):
+        iterate(store, ["label"], "")
+
+
+CLASSES = ("label", "and", "fast neutron", "amplitude")
+
+
+@pytest.mark.parametrize("number", range(len(CLASSES)))
+def test_a_class_of_any_name_can_be_selected(tmp_path: Path, number: int) -> None:
+    values = {"label": np.repeat(np.arange(4, dtype=np.uint8), 5), "amplitude": np.zeros(20, np.float32)}
+    store = write_store(tmp_path / "results.zarr", {"run_1": [values]})
+    zarr.open_group(store, mode="a").attrs["classes"] = list(CLASSES)
+    for text in (f"label == '{CLASSES[number]}'", f"'{CLASSES[number]}' == label"):
+        (piece,) = iterate(store, select=text)
+        assert piece["label"].tolist() == [number] * 5
+    (piece,) = iterate(store, select="label == amplitude")
+    assert piece["label"].tolist() == [3] * 5
+    for text in ("label == and", "label == fast neutron"):
+        with pytest.raises(ConfigurationError, match="is quoted: label == '"):
+            iterate(store, select=text)
 
 
 def test_huge_powers_take_no_time(store: Path) -> None:
