@@ -31,7 +31,7 @@ LOOKED_AT = 20
 HEADER = """\
 # A campaign of psdbatch, written by 'psdbatch init'.  Try it: psdbatch plan {name}
 # Lines that begin with '#>' say what was found in the files and in the model; keys that are commented out show their
-# defaults, '...' where there is none.  A key means the same in every campaign: docs/campaign.md.
+# defaults, '...' where there is none.  All keys: docs/reference/campaign.md.
 """
 
 

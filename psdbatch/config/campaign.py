@@ -16,14 +16,17 @@ class Input(Section):
     """``[input]``: which acquisition files, and how they group into runs."""
 
     files: tuple[str, ...] = Field(
-        min_length=1, description="paths or glob patterns, relative to the configuration file"
+        min_length=1, description="paths or glob patterns ('**': any depth), relative to the configuration file"
     )
     run: str = Field(
         r"run[_-]?\d+",
         description="regular expression searched in each path, from its end; what it matches (or its first group) names the run; "
         "where it does not match, the file's own stem does",
     )
-    format: str = Field("auto", description="name of an acquisition format; 'auto' recognises each file by its content")
+    format: str = Field(
+        "auto",
+        description="name of an acquisition format (mfm, compass, packets, numpy, zarr, text or a laboratory's own); 'auto' recognises each file by its content",
+    )
     options: dict[str, Any] = Field(default_factory=dict, description="options of the format")
 
 
@@ -55,7 +58,8 @@ class Preparation(Alignment):
     """``[preparation]``: from raw samples to the model's input, part of the compiled graph."""
 
     enabled: bool = Field(
-        True, description="false for a model that brings its own preparation: it gets the raw samples"
+        True,
+        description="false: the model prepares the raw samples itself; where its card says so, this key need not",
     )
     offset: int = Field(-5, description="samples from the reference point to the window; negative is before it")
     length: int | None = Field(None, gt=0, description="samples given to the model; default: what its input takes")
@@ -101,7 +105,10 @@ class ModelSource(Section):
     outputs: tuple[str, ...] | None = Field(
         None, description="names of the output tensors; default: all final tensors of the graph"
     )
-    classes: tuple[str, ...] | None = Field(None, description="class names in the order of the model's output")
+    classes: tuple[str, ...] | None = Field(
+        None,
+        description="class names in the order of the model's output; default: those of the model's card, else 'class_0', ...",
+    )
     classifier: str | bool = Field(
         True,
         description="which output holds the class scores; true: the first one of rank 2; false: the model does not classify",
@@ -142,7 +149,7 @@ class Processing(Section):
         description="signals in a block: the unit of work, retry and commit, and one shard of the store",
     )
     batch: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
-        "auto", description="signals in one model call; 'auto': measured on the device"
+        "auto", description="signals in one model call; 'auto': measured on the device, and kept in the campaign"
     )
     xla: bool = Field(True, description="compile model and preparation with XLA where it can")
     tolerance: float = Field(
@@ -151,7 +158,9 @@ class Processing(Section):
         lt=1,
         description="a worker whose class scores differ by more from the campaign's reference answers is refused; other outputs: as a fraction",
     )
-    time_limit: Seconds = Field(3600.0, description="a block that takes longer is tried on another worker")
+    time_limit: Seconds = Field(
+        3600.0, description="a block that takes longer ends its worker and is tried again on another one"
+    )
     attempts: int = Field(3, ge=1, description="attempts at a block before it is quarantined or left over")
     backoff: Seconds = Field(
         2.0, description="pause before the second attempt after a transient failure; doubled each time"
@@ -161,7 +170,9 @@ class Processing(Section):
 class Results(Section):
     """``[results]``: the Zarr store."""
 
-    chunk: int = Field(65_536, gt=0, description="signals in one inner chunk: the least that a reader decompresses")
+    chunk: int = Field(
+        65_536, gt=0, description="signals in one inner chunk, the least that a reader decompresses; divides the block"
+    )
     compression_level: int = Field(
         1, ge=1, le=9, description="1: fastest, 9: smallest (Zstandard behind Blosc's bit shuffle)"
     )

@@ -47,7 +47,7 @@ class WorkerGroup(JobRequest):
     gpu_locks: int = Field(
         0,
         ge=0,
-        description="GPUs of a node, where the batch system does not say which one is the job's: the first free one is locked",
+        description="GPUs of a node, where the batch system does not say which one is the job's: the first free one is locked, among the jobs of one user",
     )
     threads: int | None = Field(None, ge=1, description="blocks a worker treats at a time; default: its cores")
     image: str | None = Field(

@@ -49,10 +49,14 @@ def sections(schema: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], Entry
 
 def described(entry: Mapping[str, Any]) -> str:
     """Meaning of a key, and the words it may have."""
-    meaning, words = str(entry.get("description", "")), [f"'{word}'" for word in entry.get("enum", [])]
+    meaning, words = str(entry.get("description", "")), [_word(word) for word in entry.get("enum", [])]
     if all(word in meaning for word in words):
         return meaning
     return f"{meaning}; one of {', '.join(words)}" if meaning else f"one of {', '.join(words)}"
+
+
+def _word(word: Any) -> str:
+    return f"'{word}'" if isinstance(word, str) else str(word)
 
 
 def toml(value: Any) -> str:
@@ -73,16 +77,21 @@ def target(schema: Mapping[str, Any], entry: Mapping[str, Any]) -> tuple[Entry |
     if not reference:
         return None, several
     section = dict(schema["$defs"][reference.split("/")[-1]])
-    return (section if several else _with_defaults(section, entry.get("default", {}))), several
+    return (section if several else _in_place(section, entry)), several
 
 
-def _with_defaults(section: Entry, own: Mapping[str, Any]) -> Entry:
-    """The section with the defaults of its own that a file gives it: the window of a training is 75 samples."""
+def words_for_default(entry: Mapping[str, Any]) -> tuple[Entry, str]:
+    """A key without what its description says of its default, and that, ``"what its input takes"``."""
+    meaning, _, words = str(entry.get("description", "")).partition("; default: ")
+    return {**entry, "description": meaning}, words
+
+
+def _in_place(section: Entry, entry: Mapping[str, Any]) -> Entry:
+    """The section with meaning and defaults that it has for this key: the window of a training is 75 samples."""
     properties = dict(section["properties"])
-    for key, default in own.items():
-        meaning = str(properties[key]["description"]).partition("; default: ")[0]
-        properties[key] = {**properties[key], "default": default, "description": meaning}
-    return {**section, "properties": properties}
+    for key, default in entry.get("default", {}).items():
+        properties[key] = {**words_for_default(properties[key])[0], "default": default}
+    return {**section, "properties": properties, "description": entry.get("description", section["description"])}
 
 
 def _below(
@@ -93,6 +102,11 @@ def _below(
         if inner is not None:
             yield (*path, key), inner, several
             yield from _below(schema, (*path, key), inner)
+
+
+def meaning_of(section: Mapping[str, Any]) -> str:
+    """What a section is for, without its name in front, which a header says."""
+    return re.sub(r"^`\[[^`]+`: ", "", section["description"])
 
 
 class _Writer:
@@ -115,7 +129,6 @@ class _Writer:
         for key, entry in below.items():
             inner, several = target(self._schema, entry)
             assert inner is not None
-            inner = {**inner, "description": entry.get("description", inner["description"])}
             given = values.get(key)
             if several:
                 for one in given or ():
@@ -128,8 +141,7 @@ class _Writer:
         self, path: tuple[str, ...], section: Mapping[str, Any], values: Mapping[str, Any], header: str, off: bool
     ) -> Iterator[str]:
         name = ".".join(path)
-        meaning = re.sub(r"^`[^`]+`: ", "", section["description"].split("\n")[0])  # the header says its name
-        yield from ("", *_wrapped("#", meaning.rstrip(".")))
+        yield from ("", *_wrapped("#", meaning_of(section).split("\n")[0].rstrip(".")))
         yield ("#" if off else "") + header.format(name)
         yield from self.section(path, section, values, off)
 
