@@ -46,7 +46,7 @@ def configuration(**changes: Any) -> CampaignConfig:
     sections: dict[str, Any] = {
         "campaign": "/campaign",
         "input": {"files": ["/data/*.npy"]},
-        "model": {"path": "/models/network.pb"},
+        "model": {"path": "/models/network.pb", "classes": ["gamma", "neutron"]},
         "processing": {"block": LAYOUT.block},
         "results": {"chunk": LAYOUT.chunk},
     }
@@ -126,11 +126,15 @@ class SmallCampaign:
         return grown
 
 
-def small_campaign(path: Path, runs: Mapping[str, tuple[int, ...]] | None = None) -> SmallCampaign:
-    """Make a campaign directory; ``runs`` says how many signals the files of each run hold."""
+def small_campaign(
+    path: Path, runs: Mapping[str, tuple[int, ...]] | None = None, changes: Mapping[str, Any] | None = None
+) -> SmallCampaign:
+    """Make a campaign directory; ``runs`` says how many signals the files of each run hold, ``changes`` is for the configuration."""
     runs = runs or {"run_1": (20, 17), "run_2": (16,)}
     plan = make_plan(
-        configuration(), [index for name, signals in runs.items() for index in _files(name, signals)], "digest"
+        configuration(**(changes or {})),
+        [index for name, signals in runs.items() for index in _files(name, signals)],
+        "digest",
     )
     campaign = SmallCampaign(CampaignDirectory(path), plan)
     create(campaign.directory, plan)

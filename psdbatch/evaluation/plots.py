@@ -12,7 +12,7 @@ from psdbatch.evaluation.classification import Calibration
 from psdbatch.evaluation.evaluation import WindowFigures
 from psdbatch.evaluation.separation import Merit, Separation
 from psdbatch.monitor.drawing import drawn, logarithmic
-from psdbatch.monitor.plots import COLOURS, SEPARATED
+from psdbatch.monitor.plots import COLOURS, SEPARATED, legend_name
 from psdbatch.monitor.shares import Share
 
 Array = NDArray[Any]
@@ -156,7 +156,7 @@ def parameter_plot(evidence: Array, ratio: Array | None, truth: Array, classes: 
                 chosen = np.clip(values[(truth == k) & np.isfinite(values)], edges[0], edges[-1])
                 colour = COLOURS[k % len(COLOURS)]
                 ax.hist(chosen, edges, histtype="stepfilled", color=colour, alpha=0.25)
-                ax.hist(chosen, edges, histtype="step", color=colour, label=name)
+                ax.hist(chosen, edges, histtype="step", color=colour, label=legend_name(name))
             ax.set(yscale="log", xlabel=words, ylabel="signals per bin")
             _legend(ax)
 

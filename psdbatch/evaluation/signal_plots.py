@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from psdbatch.evaluation.plots import AMPLITUDE
 from psdbatch.evaluation.reconstruction import Reconstructed, Reconstruction
 from psdbatch.monitor.drawing import drawn, logarithmic
-from psdbatch.monitor.plots import COLOURS
+from psdbatch.monitor.plots import COLOURS, legend_name
 
 Array = NDArray[Any]
 
@@ -93,7 +93,7 @@ def residual_plot(signals: Reconstructed, classes: Sequence[str]) -> str:
             chosen = np.clip(relative[(signals.truth == k) & np.isfinite(relative)], edges[0], edges[-1])
             colour = COLOURS[k % len(COLOURS)]
             axes[0].hist(chosen, edges, histtype="stepfilled", color=colour, alpha=0.25)
-            axes[0].hist(chosen, edges, histtype="step", color=colour, label=name)
+            axes[0].hist(chosen, edges, histtype="step", color=colour, label=legend_name(name))
         axes[0].set(
             xscale="log",
             yscale="log",

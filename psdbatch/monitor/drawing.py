@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import re
 from collections.abc import Callable
+from html import escape
 from typing import Any
 
-from psdbatch.monitor.plots import STYLE
+from psdbatch.monitor.plots import STYLE, without_formulas
 
 Draw = Callable[[Any], None]
 
 
 def drawn(name: str, draw: Draw, columns: int = 1, width: float = 5.0, height: float = 3.4) -> str:
-    """SVG of ``draw(axes)``, ``axes`` of shape ``(columns,)``; ``name`` keeps the identifiers of several apart in one page."""
+    """SVG of ``draw(axes)``, ``axes`` of shape ``(columns,)``.
+
+    ``name`` says what is drawn, to those who hear the page read, and keeps the identifiers of several plots apart.
+    """
     import matplotlib as mpl
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
@@ -23,10 +28,14 @@ def drawn(name: str, draw: Draw, columns: int = 1, width: float = 5.0, height: f
         sheet = Figure(figsize=(width * columns, height), layout="constrained")
         FigureCanvasSVG(sheet)
         draw(sheet.subplots(1, columns, squeeze=False)[0])
+        without_formulas(sheet)
         text = io.StringIO()
         sheet.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
     svg = text.getvalue()
-    return re.sub(r"<metadata>.*?</metadata>\s*", "", svg[svg.index("<svg") :], flags=re.DOTALL)
+    svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg[svg.index("<svg") :], flags=re.DOTALL)
+    mark = f"p{hashlib.sha256(name.encode()).hexdigest()[:8]}-"
+    svg = re.sub(r'( id="|xlink:href="#|url\(#)', rf"\g<1>{mark}", svg)
+    return svg.replace("<svg ", f'<svg role="img" aria-label="{escape(name)}" ', 1)
 
 
 def logarithmic(ax: Any, words: str, vertical: bool = False) -> None:

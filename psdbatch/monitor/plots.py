@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,9 +26,14 @@ STYLE = {
     "legend.frameon": False,
     "figure.dpi": 150,
     "savefig.dpi": 200,
+    "text.parse_math": False,  # names of classes, runs and files are words, whatever dollars they hold
 }
-COLOURS = ("#4477aa", "#cc3311", "#228833", "#aa3377", "#ccbb44")
+COLOURS = ("#4477aa", "#cc3311", "#228833", "#aa3377", "#ccbb44", "#66ccee", "#ee7733", "#332288")
 """Colours that the colour-blind can tell apart (P. Tol's bright scheme); gammas blue, neutrons red."""
+OTHERS = "0.6"
+"""Colour of all that come after those that have one of their own."""
+
+_RAISED = str.maketrans("-−0123456789", "⁻⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 SEPARATED = 1.27
 """Figure of merit at which two equal peaks lie three standard deviations of each apart on both sides."""
@@ -44,8 +50,42 @@ def figure(path: Path, columns: int, width: float, height: float) -> Iterator[An
         sheet = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasAgg(sheet)
         yield sheet.subplots(1, columns, squeeze=False)[0]
+        without_formulas(sheet)
         path.parent.mkdir(parents=True, exist_ok=True)
         sheet.savefig(path)
+
+
+def without_formulas(sheet: Any) -> None:
+    """Write the powers of ten at a figure's axes as 10³: as formulas, which :data:`STYLE` forbids, they would be code."""
+    from matplotlib.ticker import Formatter, LogFormatterMathtext
+
+    class Plain(Formatter):
+        def __init__(self, formulas: LogFormatterMathtext) -> None:
+            self.formulas = formulas
+
+        def __call__(self, value: float, position: int | None = None) -> str:
+            words = str(self.formulas(value, position)).removeprefix("$\\mathdefault{").removesuffix("}$")
+            words = re.sub(r"\^\{(.*?)\}", lambda found: found[1].translate(_RAISED), words)
+            return words.replace(r"\times", "·")
+
+        def set_locs(self, places: Any) -> None:
+            self.formulas.set_locs(places)
+
+    for axis in (axis for ax in sheet.axes for axis in (ax.xaxis, ax.yaxis)):
+        if isinstance(axis.get_major_formatter(), LogFormatterMathtext):
+            axis.set_major_formatter(Plain(axis.get_major_formatter()))
+        if isinstance(axis.get_minor_formatter(), LogFormatterMathtext):
+            axis.set_minor_formatter(Plain(axis.get_minor_formatter()))
+
+
+def legend_name(name: str) -> str:
+    """A name as it stands in a legend: matplotlib passes over those that begin with an underscore."""
+    return f" {name}" if name.startswith("_") else name
+
+
+def colour(number: int) -> str:
+    """Colour of class or group ``number``."""
+    return COLOURS[number] if number < len(COLOURS) else OTHERS
 
 
 def psd_plot(
@@ -152,21 +192,21 @@ def class_map(ax: Any, counts: Array, names: Sequence[str], edges: tuple[Array, 
     first = cells.argmax(axis=0)
     purity = cells.max(axis=0) / np.maximum(total, 1)
     strength = np.clip((purity - 1 / len(names)) / max(1 - 1 / len(names), 1e-9), 0.15, 1)[..., None]
-    colours = np.array([to_rgb(COLOURS[k % len(COLOURS)]) for k in range(len(names))])
+    colours = np.array([to_rgb(colour(k)) for k in range(len(names))])
     image = np.where(total[..., None] > 0, 1 - strength * (1 - colours[first]), 1.0)
     ax.pcolormesh(*edges, image, rasterized=True)
-    share = signals / max(1, signals.sum())
+    share = 100 * signals / max(1, signals.sum())
+    known = [(colour(k), f"{name} ({share[k]:.1f} %)") for k, name in enumerate(names[: len(COLOURS)])]
+    if rest := names[len(COLOURS) :]:
+        known.append((OTHERS, f"{len(rest)} more classes ({share[len(COLOURS) :].sum():.1f} %)"))
     ax.legend(
-        handles=[
-            Patch(color=COLOURS[k % len(COLOURS)], label=f"{name} ({100 * share[k]:.1f} %)")
-            for k, name in enumerate(names)
-        ],
+        handles=[Patch(color=shade, label=legend_name(words)) for shade, words in known],
         loc="lower right",
         frameon=True,
         framealpha=0.85,
         edgecolor="none",
     )
-    ax.set_title("class given by the network (pale: both)")
+    ax.set_title(f"class given by the network (pale: {'both' if len(names) == 2 else 'several'})")
 
 
 def _fom_points(
@@ -180,7 +220,9 @@ def _fom_points(
         edges, heights = np.asarray(limits, float), np.asarray(values, float)
         middle = np.sqrt(edges[1:] * edges[:-1])
         spans = np.abs(np.stack([edges[:-1], edges[1:]]) - middle)
-        ax.errorbar(middle, heights, xerr=spans, fmt="o", ms=5, color=COLOURS[1 + k], mfc="white", label=name, lw=1)
+        ax.errorbar(
+            middle, heights, xerr=spans, fmt="o", ms=5, color=COLOURS[1 + k], mfc="white", label=legend_name(name), lw=1
+        )
     for k, (name, found) in enumerate(series.items()):
         low, high = np.array([f.low for f in found]), np.array([f.high for f in found])
         middle = np.sqrt(low * high)
@@ -193,7 +235,7 @@ def _fom_points(
             ms=4,
             lw=1,
             color=COLOURS[0] if k == 0 else COLOURS[1 + k + len(points)],
-            label=name or None,
+            label=legend_name(name) or None,
         )
         if found and found[0].gates:
             ax.set_title(f"gates: {found[0].gates}", fontsize=7)

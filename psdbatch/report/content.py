@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from psdbatch.campaign.account import Account
@@ -14,14 +14,19 @@ from psdbatch.campaign.expectation import Comparison, compare_estimate, kept_est
 from psdbatch.campaign.finalise import Summary, count_records, describe
 from psdbatch.campaign.history import History
 from psdbatch.campaign.journal import Journal
+from psdbatch.campaign.model import FACTS
 from psdbatch.campaign.plan import Plan
 from psdbatch.campaign.reference import watch_drift
-from psdbatch.config import read_config
+from psdbatch.config import Charge, ModelSource, read_config
 from psdbatch.coordination.lock import current
 from psdbatch.errors import PsdbatchError
 from psdbatch.models.facts import ModelFacts
+from psdbatch.models.outputs import answers
 from psdbatch.monitor.drift_watch import DriftAlarm, DriftWatch
-from psdbatch.results.store import METADATA
+from psdbatch.monitor.figure_of_merit import Gates
+from psdbatch.report.merit import Octave, octaves
+
+_READ = ("path", "classifier", "classes")  # of the plan's question about the model
 
 MOST_BUSY = 1.05
 """Clocks of hosts differ a little: up to so much of a worker's time at work is all of it."""
@@ -63,8 +68,8 @@ class Content:
         Names; none for a model that does not classify.
     compared
         What was expected, and the truth; empty for a campaign that is not whole or was not estimated.
-    model
-        None where the campaign holds none.
+    model, monitor
+        The network and that of the quality monitor; None where the campaign holds none.
     """
 
     directory: CampaignDirectory
@@ -75,6 +80,23 @@ class Content:
     classes: tuple[str, ...]
     compared: list[Comparison]
     model: ModelFacts | None
+    monitor: ModelFacts | None
+
+    @property
+    def gates(self) -> Gates | None:
+        """Gates of the charges; None where the plan does not tell."""
+        try:
+            charge = Charge.model_validate(self.plan.question["charge"])
+        except (KeyError, ValueError):
+            return None
+        reference = f"{charge.threshold:g} of the amplitude" if charge.align == "threshold" else f"the {charge.align}"
+        return Gates(reference, charge.offset, charge.short, charge.long)
+
+    @cached_property
+    def octaves(self) -> list[Octave]:
+        """Figures of merit; none without physics."""
+        tally = self.account.tally
+        return [] if tally is None else octaves(tally, self.gates)
 
     @property
     def groups(self) -> list[GroupUse]:
@@ -140,7 +162,8 @@ def read_content(directory: CampaignDirectory, account: Account | None = None) -
         There is no campaign, or a commit record is damaged.
     """
     plan = account.plan if account else Plan.read(directory.plan)
-    classes = _classes(directory)
+    model = _facts(directory.model)
+    classes = _classes(plan, model)
     history = History(Journal(directory.journal).read())
     watch = None if account else _watch(directory, plan, classes)
     account = account or count_records(directory, plan, physics=True, watch=watch, starts=history.starts)
@@ -155,7 +178,8 @@ def read_content(directory: CampaignDirectory, account: Account | None = None) -
         summary=summary,
         classes=classes,
         compared=compare_estimate(expected, summary.bytes, elapsed, summary.peak_memory) if whole else [],
-        model=_model(directory),
+        model=model,
+        monitor=_facts(directory.quality),
     )
 
 
@@ -173,14 +197,17 @@ def _watch(directory: CampaignDirectory, plan: Plan, classes: tuple[str, ...]) -
     return watch_drift(config.model_copy(update={"campaign": str(directory.path)}), plan, classes)
 
 
-def _classes(directory: CampaignDirectory) -> tuple[str, ...]:
-    with suppress(OSError, ValueError, AttributeError):
-        root: Mapping[str, Any] = json.loads((directory.store / METADATA).read_bytes())
-        return tuple(str(name) for name in root.get("attributes", {}).get("classes", ()))
+def _classes(plan: Plan, model: ModelFacts | None) -> tuple[str, ...]:
+    """Names as the plan has them, or as the model's outputs call for where nobody gave names."""
+    asked = {name: value for name, value in plan.question["model"].items() if name in _READ and value is not None}
+    if model is None:
+        return tuple(asked.get("classes", ()))
+    with suppress(PsdbatchError):
+        return answers(model, ModelSource(**asked)).classes
     return ()
 
 
-def _model(directory: CampaignDirectory) -> ModelFacts | None:
+def _facts(folder: Path) -> ModelFacts | None:
     with suppress(PsdbatchError):
-        return ModelFacts.read(directory.model / "model.json")
+        return ModelFacts.read(folder / FACTS)
     return None

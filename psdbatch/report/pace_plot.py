@@ -9,7 +9,7 @@ import numpy as np
 
 from psdbatch.campaign.throughput import Throughput
 from psdbatch.monitor.drawing import drawn
-from psdbatch.monitor.plots import COLOURS
+from psdbatch.monitor.plots import COLOURS, colour, legend_name
 
 MOST_GROUPS = len(COLOURS)
 
@@ -33,8 +33,8 @@ def throughput_plot(throughput: Throughput) -> str:
         ax, base = axes[0], np.zeros(len(buckets))
         for number, (name, layer) in enumerate(zip(labels, layers, strict=True)):
             top = base + np.array(layer) / throughput.width
-            colour = COLOURS[number] if number < MOST_GROUPS else "0.6"
-            ax.stairs(top, edges, baseline=base, fill=True, color=colour, label=name.replace("$", "\\$"), alpha=0.85)
+            style = {"color": colour(number), "label": legend_name(name), "alpha": 0.85}
+            ax.stairs(top, edges, baseline=base, fill=True, **style)
             base = top
         for cut in cuts:
             ax.axvline(edges[cut], color="0.4", lw=0.8, ls=":")
@@ -43,4 +43,4 @@ def throughput_plot(throughput: Throughput) -> str:
         ax.ticklabel_format(axis="y", style="sci", scilimits=(-1, 4))
         ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
-    return drawn("throughput", draw, 1, 8.4, 2.6)
+    return drawn("signals per second against time", draw, 1, 8.4, 2.6)

@@ -9,21 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from psdbatch.monitor.drawing import drawn, logarithmic
-from psdbatch.monitor.figure_of_merit import FigureOfMerit, FigureOfMeritError, Gates, figure_of_merit_of_counts
-from psdbatch.monitor.plots import COLOURS, SEPARATED, class_map, density
-from psdbatch.monitor.tally import PER_OCTAVE, Tally, amplitude_edges, ratio_edges, residual_edges
+from psdbatch.monitor.plots import COLOURS, OTHERS, class_map, colour, density, legend_name
+from psdbatch.monitor.tally import Tally, amplitude_edges, ratio_edges, residual_edges
 
 Array = NDArray[Any]
 
 AMPLITUDE = "amplitude [ADC units]"
 RATIO = "charge ratio (long - short) / long"
 UNANSWERED = "no answer"
-
-LEAST_IN_WINDOW = 1000
-"""Windows of amplitude with fewer signals have no figure of merit."""
-
-LEAST_SHARE = 0.05
-"""Signals in the smaller peak, as a fraction of the window's."""
 
 MOST_RUNS_DRAWN = 200
 
@@ -42,7 +35,7 @@ def psd_plot(tally: Tally, classes: Sequence[str]) -> str:
             ax.set_ylabel(RATIO)
             logarithmic(ax, AMPLITUDE)
 
-    return drawn("psd", draw, 1 + bool(classes))
+    return drawn("charge ratio against amplitude", draw, 1 + bool(classes))
 
 
 def ratio_plot(tally: Tally, classes: Sequence[str]) -> str:
@@ -50,72 +43,43 @@ def ratio_plot(tally: Tally, classes: Sequence[str]) -> str:
     edges = ratio_edges()
     rows = _filled(tally.psd.sum(axis=(0, 1)), 0.001)
     parts = _quarters(tally.psd.sum(axis=(0, 2)))
-    names = [*classes, UNANSWERED] if classes else ["all signals"]
+    lines = [(name, slice(k, k + 1), colour(k)) for k, name in enumerate([*classes][: len(COLOURS)])]
+    if rest := classes[len(COLOURS) :]:
+        lines.append((f"{len(rest)} more classes", slice(len(COLOURS), len(classes)), OTHERS))
+    lines.append((UNANSWERED if classes else "all signals", slice(-1, None), "0.75" if classes else colour(0)))
 
     def draw(axes: Any) -> None:
         for ax, part in zip(axes, parts, strict=True):
-            for k, name in enumerate(names):
-                counts = tally.psd[k, part, rows].sum(axis=0)
+            for name, own, shade in lines:
+                counts = tally.psd[own, part, rows].sum(axis=(0, 1))
                 if counts.any():
-                    colour = COLOURS[k % len(COLOURS)] if k < max(1, len(classes)) else "0.6"
-                    ax.stairs(counts, edges[rows.start : rows.stop + 1], color=colour, label=name, lw=1.2)
+                    edge = edges[rows.start : rows.stop + 1]
+                    ax.stairs(counts, edge, color=shade, label=legend_name(name), lw=1.2)
             low, high = amplitude_edges()[[part.start, part.stop]]
             ax.set(yscale="log", xlabel="charge ratio", title=f"amplitude {low:,.0f} to {high:,.0f} ADC units")
             ax.minorticks_off()  # they would take longer than the rest of the plot
         axes[0].set_ylabel(f"signals per {edges[1]:g}")
         axes[0].legend(loc="lower center", frameon=True, framealpha=0.85, edgecolor="none")
 
-    return drawn("ratio", draw, len(parts), 2.9, 2.6)
+    return drawn("distribution of the charge ratio", draw, len(parts), 2.9, 2.6)
 
 
-def figures_of_merit(tally: Tally, gates: Gates) -> list[FigureOfMerit]:
-    """Figure of merit in each octave of amplitude that has two peaks.
+def channel_map(tally: Tally, values: Array, errors: Array, title: str, label: str) -> str:
+    """One value per channel, boards against channels; channels without a value stay grey.
 
-    Where the classes merge, a fit may take all of them for one peak and a few outliers for the other, which would look
-    like the best separation of all: a peak of less than :data:`LEAST_SHARE` of the signals is none.
+    ``errors`` are the values' standard deviations by counting: the colours span three of them about the mean at least,
+    or chance alone would show as a pattern.
     """
-    counts, limits, found = tally.psd.sum(axis=0), amplitude_edges(), []
-    for first in range(PER_OCTAVE, len(counts) - PER_OCTAVE, PER_OCTAVE):  # outermost bins hold what lies beyond
-        window = counts[first : first + PER_OCTAVE].sum(axis=0)
-        window[[0, -1]] = 0
-        if window.sum() >= LEAST_IN_WINDOW:
-            try:
-                low, high = limits[first], limits[first + PER_OCTAVE]
-                one = figure_of_merit_of_counts(window, ratio_edges(), float(low), float(high), gates)
-            except FigureOfMeritError:
-                continue
-            if min(one.gamma.signals, one.neutron.signals) >= LEAST_SHARE * one.signals:
-                found.append(one)
-    return found
-
-
-def merit_plot(figures: Sequence[FigureOfMerit]) -> str:
-    """Figures of merit against amplitude."""
-
-    def draw(axes: Any) -> None:
-        ax = axes[0]
-        ax.axhline(SEPARATED, color="0.7", lw=0.8, ls="--", zorder=0)
-        low, high = np.array([one.low for one in figures]), np.array([one.high for one in figures])
-        middle = np.sqrt(low * high)
-        values, errors = [one.value for one in figures], [one.uncertainty for one in figures]
-        ax.errorbar(middle, values, yerr=errors, xerr=[middle - low, high - middle], fmt="s", ms=4, lw=1)
-        ax.set(ylabel="figure of merit", ylim=(0, None), title="dashed: peaks 3σ apart (1.27)")
-        logarithmic(ax, AMPLITUDE)
-
-    return drawn("merit", draw, 1, 4.2, 2.8)
-
-
-def channel_map(tally: Tally, values: Array, title: str, label: str) -> str:
-    """One value per channel, boards against channels; channels without a value stay grey."""
     boards, row = np.unique(tally.boards, return_inverse=True)
     channels, column = np.unique(tally.channels, return_inverse=True)
     cells = np.full((len(boards), len(channels)), np.nan)
     cells[row, column] = values
+    span = _span(values[np.isfinite(values)], errors[np.isfinite(values)])
 
     def draw(axes: Any) -> None:
         ax = axes[0]
         ax.set_facecolor("0.92")
-        mesh = ax.pcolormesh(np.ma.masked_invalid(cells), cmap="viridis", rasterized=True)
+        mesh = ax.pcolormesh(np.ma.masked_invalid(cells), cmap="viridis", rasterized=True, **span)
         ax.figure.colorbar(mesh, ax=ax, label=label, pad=0.02)
         for axis, names, words in ((ax.xaxis, channels, "channel"), (ax.yaxis, boards, "board")):
             shown = np.unique(np.linspace(0, len(names) - 1, min(len(names), 16)).astype(int))
@@ -124,6 +88,15 @@ def channel_map(tally: Tally, values: Array, title: str, label: str) -> str:
         ax.set_title(title)
 
     return drawn(title, draw, 1, 4.2, float(np.clip(1.2 + 0.22 * len(boards), 2.2, 5.0)))
+
+
+def _span(values: Array, errors: Array) -> dict[str, float]:
+    """Limits of the colours; of a value without a neighbour, too."""
+    if not len(values):
+        return {}
+    middle, reach = float(values.mean()), 3 * float(np.median(errors)) or 1e-6
+    low, high = min(values.min(), middle - reach), max(values.max(), middle + reach)
+    return {"vmin": float(max(low, 0.0)), "vmax": float(high)}
 
 
 def residual_plot(tally: Tally) -> str:
@@ -136,27 +109,38 @@ def residual_plot(tally: Tally) -> str:
         axes[0].set(yscale="log", ylabel="signals per bin", title="all channels")
         logarithmic(axes[0], "residual [amplitude of the signal]")
 
-    return drawn("residuals", draw, 1, 4.2, 2.8)
+    return drawn("distribution of the residual", draw, 1, 4.2, 2.8)
 
 
 def run_plot(names: Sequence[str], answers: Sequence[Array], classes: Sequence[str]) -> str:
-    """Fraction of each class by run, in the order of the plan; ``answers`` as in a run's account."""
+    """Fraction of each class by run, in the order of the plan; ``answers`` as in a run's account.
+
+    Of two classes the second is drawn as it is, of more their differences from the whole campaign's, so that a drift of
+    any of them can be seen.
+    """
     chosen = np.unique(np.linspace(0, len(names) - 1, min(len(names), MOST_RUNS_DRAWN)).astype(int))
     counts = np.array([answers[k] for k in chosen], float)[:, :-1]
+    whole = np.sum(answers, axis=0)[:-1]
+    means = 100 * whole / max(1, whole.sum())
     total = np.maximum(counts.sum(axis=1), 1)
+    several = len(classes) > 2
 
     def draw(axes: Any) -> None:
-        for k in range(len(classes)) if len(classes) > 2 else [1]:
+        ax = axes[0]
+        for k in range(min(len(classes), len(COLOURS))) if several else [1]:
             share = counts[:, k] / total
-            error = np.sqrt(np.maximum(share * (1 - share), 0) / total)
-            style = {"fmt": "o", "ms": 3, "lw": 1, "color": COLOURS[k % len(COLOURS)], "label": classes[k]}
-            axes[0].errorbar(np.arange(len(chosen)), 100 * share, 100 * error, **style)
+            error = 100 * np.sqrt(np.maximum(share * (1 - share), 0) / total)
+            words = legend_name(f"{classes[k]}, all runs {means[k]:.2f} %")
+            style = {"fmt": "o", "ms": 3, "lw": 1, "color": colour(k), "label": words}
+            ax.errorbar(np.arange(len(chosen)), 100 * share - several * means[k], error, **style)
+        ax.axhline(0.0 if several else means[1], color="0.6", lw=0.8, ls="--", zorder=0)
         ticks = np.unique(np.linspace(0, len(chosen) - 1, min(len(chosen), 12)).astype(int))
-        axes[0].set_xticks(ticks, [_short(names[chosen[k]]) for k in ticks], rotation=30, ha="right")
-        axes[0].set(ylabel="fraction of signals [%]", ylim=(0, None))
-        axes[0].legend(loc="lower left")
+        ax.set_xticks(ticks, [_short(names[chosen[k]]) for k in ticks], rotation=30, ha="right")
+        ax.set_ylabel("fraction - all runs' [%-points]" if several else "fraction of signals [%]")
+        ax.margins(x=0.03, y=0.12)
+        ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
-    return drawn("runs", draw, 1, 8.4, 2.6)
+    return drawn("class fractions by run", draw, 1, 8.4, 2.6)
 
 
 def _filled(counts: Array, left_out: float = 0.0) -> slice:
@@ -176,5 +160,5 @@ def _quarters(counts: Array) -> list[slice]:
 
 
 def _short(name: str) -> str:
-    """A name that fits under an axis; matplotlib would take dollars for formulas."""
-    return (name if len(name) < 16 else f"{name[:6]}…{name[-8:]}").replace("$", "\\$")
+    """A name that fits under an axis."""
+    return name if len(name) < 16 else f"{name[:6]}…{name[-8:]}"

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from psdbatch.monitor.plots import COLOURS, figure
+from psdbatch.monitor.plots import COLOURS, figure, legend_name
 
 Array = NDArray[Any]
 
@@ -170,7 +170,7 @@ def order_plot(path: Path, classes: Sequence[str], sources: Mapping[str, Array],
                 error = np.sqrt(fraction * (1 - fraction) / total[filled])
                 colour = COLOURS[number % len(COLOURS)]
                 ax.fill_between(place[filled], fraction - error, fraction + error, color=colour, alpha=0.25, lw=0)
-                ax.plot(place[filled], fraction, color=colour, lw=1.2, label=label)
+                ax.plot(place[filled], fraction, color=colour, lw=1.2, label=legend_name(label))
             verdict = ": ordered by class" if name in alarmed else ""
             ax.set_title(f"{name}{verdict}\n{int(counts.sum()):,} labelled signals")
             ax.set(xlabel="position in the source [%]", xlim=(0, 100), ylim=(-0.02, 1.02))

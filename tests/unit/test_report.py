@@ -7,6 +7,7 @@ import re
 import sys
 import time
 import tracemalloc
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -29,8 +30,10 @@ from psdbatch.coordination.status import read_status
 from psdbatch.monitor.figure_of_merit import Gates
 from psdbatch.monitor.progress import Progress
 from psdbatch.monitor.tally import Tally
+from psdbatch.report import physics
+from psdbatch.report.channels import channel_parts
 from psdbatch.report.content import read_content
-from psdbatch.report.physics import figures_of_merit
+from psdbatch.report.merit import figures_of_merit, octaves
 from psdbatch.report.write import write_report
 from tests.small_campaign import SmallCampaign, answers, configuration, small_campaign
 
@@ -204,6 +207,57 @@ def test_names_and_reasons_are_words_and_not_html(tmp_path: Path) -> None:
     assert page_of(campaign).text.count(HOSTILE) == 5  # a group twice, its device, a reason, a verdict
 
 
+def test_names_of_classes_are_words_in_the_plots_too(tmp_path: Path) -> None:
+    names = [r"_$\frac{$", "5$ and 6$"]
+    model = {"path": "/models/network.pb", "classes": names}
+    campaign = small_campaign(tmp_path / "campaign", changes={"model": model})
+    work(campaign, campaign.blocks())
+    page_of(campaign)
+    drawn = [
+        unescape(words) for words in re.findall(r"<text[^>]*>([^<]*)</text>", campaign.directory.report.read_text())
+    ]
+    for name in names:
+        assert any(name in words for words in drawn)
+    assert any(words.startswith(f" {names[0]} (") for words in drawn)  # in a legend, its share behind it
+    assert "10⁰" in drawn  # the powers of ten, which matplotlib would write as a formula
+    assert not any("math" in words for words in drawn)
+
+
+def test_identifiers_of_a_page_are_not_used_twice(tmp_path: Path) -> None:
+    campaign = small_campaign(tmp_path / "campaign")
+    work(campaign, campaign.blocks())
+    page_of(campaign)
+    text = campaign.directory.report.read_text()
+    known = re.findall(r' id="([^"]*)"', text)
+    assert len(known) == len({*known}) > 100
+    used = {*re.findall(r'xlink:href="#([^"]*)"', text), *re.findall(r"url\(#([^)]*)\)", text)}
+    assert used <= {*known}
+    assert len(re.findall(r'<svg role="img" aria-label="[^"]+"', text)) == text.count("<svg")
+
+
+def test_many_classes_lose_neither_the_residuals_nor_their_colours() -> None:
+    numbers = np.random.default_rng(1)
+    names = [f"class{number}" for number in range(12)]
+    size = 4000
+    columns = {
+        "board": np.zeros(size, "uint16"),
+        "channel": numbers.integers(0, 4, size).astype("uint16"),
+        "flags": np.zeros(size, "uint16"),
+        "label": numbers.integers(0, 12, size).astype("uint8"),
+        "amplitude": numbers.uniform(50, 5000, size).astype("float32"),
+        "charge_long": np.full(size, 1000, "float32"),
+        "charge_short": numbers.uniform(600, 900, size).astype("float32"),
+        "residual": numbers.lognormal(-3, 0.2, size).astype("float32"),
+    }
+    counted = Tally.of(columns, 12)
+    page = "".join(channel_parts(counted, names))
+    assert "mean residual of each channel" in page
+    assert "residual [amplitude of the signal]" in page
+    assert "and 6 more classes" in page
+    assert "4 more classes (" in physics.psd_plot(counted, names)
+    assert "4 more classes" in physics.ratio_plot(counted, names)
+
+
 def test_the_page_of_many_runs_boards_and_reasons_is_bounded(tmp_path: Path) -> None:
     campaign = small_campaign(tmp_path / "campaign", {f"run_{number}": (16,) for number in range(300)})
     account = Account(campaign.plan, physics=True)
@@ -268,6 +322,38 @@ def test_outliers_beside_merged_classes_are_no_second_peak() -> None:
     (clear,) = figures_of_merit(shapes((5000, 0.12, 0.02), (2000, 0.25, 0.02)), gates)
     assert clear.value == pytest.approx(0.13 / (2.3548 * 0.04), rel=0.05)
     assert figures_of_merit(shapes((7000, 0.23, 0.05), (300, 0.94, 0.01)), gates) == []
+
+
+def test_a_small_peak_behind_a_valley_is_one_and_a_tail_is_none() -> None:
+    (few,) = figures_of_merit(shapes((20_000, 0.10, 0.018), (600, 0.21, 0.018)), None)
+    assert few.value == pytest.approx(0.11 / (2.3548 * 0.036), rel=0.1)
+    assert few.neutron.mean == pytest.approx(0.21, abs=0.005)
+    random = np.random.default_rng(3)
+    tail = tuple((1, float(0.1 + random.exponential(0.08)), 0.0001) for _ in range(1000))
+    (none,) = octaves(shapes((20_000, 0.10, 0.018), *tail), None)
+    assert none.found is None
+    assert none.reason
+    (one,) = octaves(shapes((20_000, 0.10, 0.018), (20, 0.21, 0.018)), None)
+    assert (one.found, one.signals) == (None, 20_020)
+
+
+def test_octaves_without_a_figure_of_merit_say_why_and_the_gates_stand_in_the_plan(tmp_path: Path) -> None:
+    campaign = small_campaign(tmp_path / "campaign")
+    work(campaign, campaign.blocks())
+    text = page_of(campaign).text  # there is no campaign.toml
+    assert "fewer than 1,000 signals" in text
+    assert "short 10, long 60 samples from" in text
+
+
+def test_a_drift_of_a_few_standard_deviations_is_seen_and_counting_noise_is_no_pattern() -> None:
+    answers = [np.array([700_000 - 100 * k, 300_000 + 100 * k, 0]) for k in range(20)]
+    svg = physics.run_plot([f"run_{k}" for k in range(20)], answers, ["gamma", "neutron"])
+    labels = {float(one) for one in re.findall(r"<text[^>]*>(\d\d\.\d+)</text>", svg)}
+    assert 29.5 < min(labels) < max(labels) < 30.7
+    values = np.array([1000.0, 1010.0, 990.0])
+    span = physics._span(values, np.sqrt(values))
+    assert span["vmin"] == pytest.approx(1000 - 3 * 1000**0.5)
+    assert span["vmax"] == pytest.approx(1000 + 3 * 1000**0.5)
 
 
 def test_peaks_narrower_than_a_bin_are_no_reason_to_fail() -> None:
