@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from psdbatch.columns import BOARD, CHANNEL, IDENTITY, TIMESTAMP
+from psdbatch.columns import BOARD, CHANNEL, FLAGS, IDENTITY, TIMESTAMP, without_identity
 from psdbatch.comparison.errors import ComparisonError
 from psdbatch.comparison.rows import KNOWN, NUMBER, STATE, Array, Pairs, Rows
 from psdbatch.comparison.side import RunSide
@@ -34,12 +34,16 @@ class Aside:
         Recorded with or without samples where the side is asked for the other kind.
     repeated_a, repeated_b
         With time, board and channel of an earlier signal that has taken the partner, or that is found in its place.
+    lost_a, lost_b
+        So damaged that time, board and channel are lost: they cannot be found by them.
     """
 
     a: int = 0
     b: int = 0
     repeated_a: int = 0
     repeated_b: int = 0
+    lost_a: int = 0
+    lost_b: int = 0
 
 
 def pairs_by_position(a: RunSide, b: RunSide, names: tuple[str, str]) -> Iterator[Pairs]:
@@ -98,16 +102,19 @@ def pairs_by_hit(a: RunSide, b: RunSide, aside: Aside, most_held: int = MOST_HEL
         for rows in ahead(lambda span: a.rows(*span), a.spans(PIECE)):
             chosen = share.of(a, rows)
             aside.a += chosen.aside
+            aside.lost_a += chosen.lost
             yield from held.find(chosen)
         yield held.left()
 
 
 class _Chosen(NamedTuple):
-    """Rows of one pass with a known hit; of the first pass also those without one, and how many the side is not asked for."""
+    """Rows of one pass with a known hit; of the first pass also those of blocks that are not there, how many the side is not
+    asked for, and how many have lost their hit."""
 
     known: Rows
     unknown: Rows
     aside: int
+    lost: int
 
 
 class _Share:
@@ -119,12 +126,14 @@ class _Share:
     def of(self, side: RunSide, rows: Rows) -> _Chosen:
         """Those of ``rows``."""
         asked, known = side.counts(rows), rows[KNOWN]
-        mine = asked & known
+        lost = asked & known & _lost(rows)
+        mine = asked & known & ~lost
         if self.passes > 1:
             mine &= _digest(rows[TIMESTAMP.name]) % np.uint64(self.passes) == np.uint64(self.number)
         if self.number > 0:
-            return _Chosen(rows.take(mine), rows.take(slice(0)), 0)
-        return _Chosen(rows.take(mine), rows.take(asked & ~known), int(np.count_nonzero(~asked)))
+            return _Chosen(rows.take(mine), rows.take(slice(0)), 0, 0)
+        counts = (int(np.count_nonzero(which)) for which in (~asked, lost))
+        return _Chosen(rows.take(mine), rows.take(asked & ~known), *counts)
 
 
 class _Hits:
@@ -137,6 +146,7 @@ class _Hits:
         for rows in ahead(lambda span: side.rows(*span), side.spans(PIECE)):
             chosen = share.of(side, rows)
             aside.b += chosen.aside
+            aside.lost_b += chosen.lost
             parts.append(chosen.known)
             if len(chosen.unknown):
                 self.unknown.append(Pairs(self._run, Rows.absent(len(chosen.unknown)), chosen.unknown))
@@ -197,6 +207,12 @@ class _Hits:
         possible[possible] = self._times[time[possible].astype(np.int64)] == rows[TIMESTAMP.name][possible]
         place = rows[BOARD.name].astype(np.uint64) << np.uint64(16) | rows[CHANNEL.name].astype(np.uint64)
         return time << np.uint64(32) | place, possible
+
+
+def _lost(rows: Rows) -> NDArray[np.bool_]:
+    """Signals so damaged that they have no hit: all of them would be the same one."""
+    flags = rows.get(FLAGS.name)
+    return np.zeros(len(rows), bool) if flags is None else without_identity(flags, rows[TIMESTAMP.name])
 
 
 def _digest(times: Array) -> Array:

@@ -65,6 +65,10 @@ def accounting(found: Comparison) -> list[tuple[str, str]]:
     for letter, number in (("A", aside.repeated_a), ("B", aside.repeated_b)):
         if number:
             rows.append((f"repeated in {letter}", f"{number:,} signals with time, board and channel of an earlier one"))
+    for letter, number in (("A", aside.lost_a), ("B", aside.lost_b)):
+        if number:
+            reason = f"{number:,} signals so damaged that time, board and channel are lost"
+            rows.append((f"without a hit in {letter}", reason))
     return rows
 
 

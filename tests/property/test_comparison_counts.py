@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from psdbatch.columns import NO_LABEL
+from psdbatch.columns import NO_LABEL, Flag
 from psdbatch.comparison import pairing
 from psdbatch.comparison.agreement import AMPLITUDES, RATIOS, WINDOWS
 from psdbatch.comparison.comparing import Comparison, compare
@@ -145,7 +145,13 @@ def test_hits_find_their_partner_once(
         patch.setattr(pairing, "PIECE", 8)
         patch.setattr(pairing.pairs_by_hit, "__defaults__", (held,))
         found = compare(a, b, match="hit")
-    first_a, first_b = ({hit: k for k, hit in reversed([*enumerate(hits)])} for hits in (hits_a, hits_b))
+    lost = {name: sides[name]["timestamp"] == 0 for name in "ab"}
+    for name in "ab":
+        lost[name] &= sides[name]["flags"] == Flag.DAMAGED
+    known_a, known_b = (
+        [(k, hit) for k, hit in enumerate(hits) if not lost[name][k]] for name, hits in (("a", hits_a), ("b", hits_b))
+    )
+    first_a, first_b = ({hit: k for k, hit in reversed(known)} for known in (known_a, known_b))
     confusion: Counter[tuple[int, int]] = Counter()
     refused = 0
     for hit in first_a.keys() & first_b.keys():
@@ -157,6 +163,7 @@ def test_hits_find_their_partner_once(
     assert {cell: count for cell, count in np.ndenumerate(found.agreement.confusion) if count} == confusion
     partners = len(first_a.keys() & first_b.keys())
     assert found.agreement.states[:2, :2].sum() == partners == sum(confusion.values()) + refused
-    assert found.agreement.states.sum() == len(hits_a) + len(hits_b) - partners
-    assert found.aside.repeated_b == len(hits_b) - len(first_b)
-    assert found.aside.repeated_a == sum(hit in first_b for hit in hits_a) - partners
+    assert found.agreement.states.sum() == len(known_a) + len(known_b) - partners
+    assert found.aside.repeated_b == len(known_b) - len(first_b)
+    assert found.aside.repeated_a == sum(hit in first_b for _, hit in known_a) - partners
+    assert (found.aside.lost_a, found.aside.lost_b) == (lost["a"].sum(), lost["b"].sum())

@@ -17,6 +17,7 @@ from psdbatch.comparison.comparing import OnlineRequest, compare
 from psdbatch.comparison.errors import ComparisonError
 from psdbatch.comparison.facts import comparison_facts
 from psdbatch.comparison.pages import comparison_directory, write_comparison
+from psdbatch.comparison.tables import accounting
 from psdbatch.errors import CampaignError, ConfigurationError, PsdbatchError, StorageError
 from psdbatch.results import csv_file
 from tests.stores import Values, answers, refuse, write_store
@@ -177,6 +178,23 @@ def with_compressed(n: int) -> tuple[Values, np.ndarray]:  # type: ignore[type-a
     known = np.zeros(n, bool)
     known[order] = True
     return both, np.where(known, value.astype(int), -1)
+
+
+def test_signals_that_have_lost_their_hit_are_counted_once_and_beside_the_others(tmp_path: Path) -> None:
+    values = answers(200, refused=0.0)
+    lost = np.arange(200) % 9 == 4
+    refuse(values, lost, Flag.DAMAGED)
+    for name in ("timestamp", "board", "channel"):
+        values[name][lost] = 0
+    a = write_store(tmp_path / "a", {"run_1": values}, unfinished={("run_1", 2)})
+    found = compare(a, a, match="hit")
+    damaged = int(lost[:128].sum() + lost[192:].sum())
+    assert found.agreement.compared == found.agreement.agreeing == 136 - damaged
+    assert found.accounting["signals"] == 136 - damaged + 2 * 64  # nothing is known of the block that is not there
+    assert (found.aside.lost_a, found.aside.lost_b, found.aside.repeated_a) == (damaged, damaged, 0)
+    assert ("without a hit in B", f"{damaged} signals so damaged that time, board and channel are lost") in accounting(
+        found
+    )
 
 
 @pytest.mark.parametrize("threshold", [None, 10_000.0])
