@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -89,12 +89,29 @@ class Summary:
         return asdict(self)
 
 
-def records(directory: CampaignDirectory, plan: Plan) -> Iterator[CommitRecord]:
-    """Commit records of the plan's blocks, in the order of the plan; no more than a folder of names is held at a time."""
+def records(
+    directory: CampaignDirectory, plan: Plan, damaged: Callable[[CampaignError], None] | None = None
+) -> Iterator[CommitRecord]:
+    """Commit records of the plan's blocks, in the order of the plan; no more than a folder of names is held at a time.
+
+    ``damaged`` is told of one that cannot be read, which is passed over then.
+
+    Raises
+    ------
+    CampaignError
+        A record is damaged, and nobody is there to be told.
+    """
     for run in plan.runs:
         for name in directory.committed(run.name):
             if name.number * plan.block < run.signals:
-                yield CommitRecord.read(directory.record(name))
+                try:
+                    record = CommitRecord.read(directory.record(name))
+                except CampaignError as error:
+                    if damaged is None:
+                        raise
+                    damaged(error)
+                    continue
+                yield record
 
 
 def count_records(
@@ -103,13 +120,14 @@ def count_records(
     physics: bool = False,
     watch: DriftWatch | None = None,
     starts: Sequence[float] = (),
+    damaged: Callable[[CampaignError], None] | None = None,
 ) -> Account:
     """Add up all commit records; with ``physics`` their tallies, too, which ``watch`` compares with a reference.
 
-    ``starts`` are those of the passes, for :func:`describe`.
+    ``starts`` are those of the passes, for :func:`describe`; ``damaged`` is as in :func:`records`.
     """
     account = Account(plan, physics, watch, starts)
-    for record in records(directory, plan):
+    for record in records(directory, plan, damaged):
         account.add(record)
     return account
 

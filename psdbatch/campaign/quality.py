@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import groupby
+
+from psdbatch.campaign.commit import CommitRecord
 from psdbatch.campaign.directory import CampaignDirectory
 from psdbatch.campaign.finalise import records
 from psdbatch.campaign.plan import Plan
 from psdbatch.errors import CampaignError
-from psdbatch.monitor.quality import CampaignQuality, campaign_quality
+from psdbatch.monitor.quality import CampaignQuality, Residuals, campaign_quality
 from psdbatch.monitor.tally import Tally
 
 
@@ -25,7 +30,7 @@ def read_quality(
     Raises
     ------
     CampaignError
-        The campaign has no quality monitor, no such run, or no finished block yet.
+        The campaign has no quality monitor, no such run, or no block with residuals yet.
     """
     if "quality" not in plan.question:
         raise CampaignError(
@@ -34,21 +39,48 @@ def read_quality(
     names = [planned.name for planned in plan.runs]
     if run is not None and run not in names:
         raise CampaignError(f"{directory.path}: has no run '{run}'; its runs: {', '.join(names)}")
-    tallies: dict[str, Tally] = {}
-    for record in records(directory, plan):
-        if record.quarantine is not None or (run is not None and record.run != run):
-            continue
+    reading = _Reading(directory, run)
+    found = campaign_quality(reading.runs(plan), threshold)
+    if found is not None:
+        return replace(found, unread=reading.unread)
+    if reading.unread:
+        raise CampaignError(
+            f"{directory.path}: none of {reading.unread:,} finished blocks has a readable tally; "
+            "read the column 'residual' of the store instead"
+        )
+    raise CampaignError(f"{directory.path}: no signal has a residual yet")
+
+
+@dataclass
+class _Reading:
+    """Goes through the commit records, which come in the order of the plan; a run's tally is held at a time.
+
+    ``unread`` counts the records that have no readable tally, or cannot be read themselves.
+    """
+
+    directory: CampaignDirectory
+    only: str | None
+    unread: int = 0
+
+    def runs(self, plan: Plan) -> Iterator[Residuals]:
+        chosen = replace(plan, runs=tuple(run for run in plan.runs if self.only in (None, run.name)))
+        for name, of_run in groupby(records(self.directory, chosen, self._damaged), lambda record: record.run):
+            tallies = filter(None, map(self._tally, of_run))
+            whole = next(tallies, None)
+            if whole is None:
+                continue
+            for tally in tallies:
+                whole.add(tally)
+            yield Residuals.of(name, whole)
+
+    def _tally(self, record: CommitRecord) -> Tally | None:
+        if record.quarantine is not None:
+            return None
         try:
-            tally = Tally.decode(record.report["tally"])
-        except (KeyError, ValueError) as error:
-            raise CampaignError(
-                f"{directory.record(record.name)}: has no readable tally ({error}); read the column 'residual' of the store instead"
-            ) from error
-        if record.run in tallies:
-            tallies[record.run].add(tally)
-        else:
-            tallies[record.run] = tally
-    found = campaign_quality(tallies, threshold)
-    if found is None:
-        raise CampaignError(f"{directory.path}: no signal has a residual yet")
-    return found
+            return Tally.decode(record.report["tally"])
+        except (ValueError, KeyError, TypeError, AttributeError):
+            self.unread += 1
+            return None
+
+    def _damaged(self, error: CampaignError) -> None:
+        self.unread += 1

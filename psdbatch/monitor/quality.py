@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
+import zstandard
 from numpy.typing import NDArray
-from rich.table import Table
 
 from psdbatch.monitor.tally import RESIDUALS, Tally, residual_edges
 
@@ -28,8 +28,42 @@ LEAST_SIGNALS = 100
 
 
 @dataclass(frozen=True)
-class ChannelQuality:
-    """Residuals of one channel in one run.
+class Residuals:
+    """Residuals of a run's channels, packed: of a hundred thousand runs or channels much is kept at a time.
+
+    Attributes
+    ----------
+    channel
+        uint32 ``(channels,)``: board * 65,536 + channel.
+    moments
+        float64 ``(channels, 2)``: number and sum.
+    packed
+        The counts by residual, int64 ``(channels, RESIDUALS)``, compressed.
+    """
+
+    run: str
+    channel: Array
+    moments: Array
+    packed: bytes
+
+    @classmethod
+    def of(cls, run: str, tally: Tally) -> Self:
+        """Those of a tally, without channels that have none."""
+        known = tally.residual[:, 0] > 0
+        packed = zstandard.compress(np.ascontiguousarray(tally.residuals[known]).tobytes(), 1)
+        packed = bytes(memoryview(packed))  # zstandard leaves the room that the worst case would have taken
+        return cls(run, tally.channel[known], tally.residual[known, :2], packed)
+
+    @property
+    def counts(self) -> Array:
+        """The counts, unpacked."""
+        raw = zstandard.decompress(self.packed) if len(self.channel) else b""
+        return np.frombuffer(raw, np.int64).reshape(-1, RESIDUALS)
+
+
+@dataclass(frozen=True)
+class Quality:
+    """Residuals of some signals.
 
     Attributes
     ----------
@@ -39,73 +73,205 @@ class ChannelQuality:
         Of the residual, in amplitudes.
     above
         Fraction of the signals above the threshold.
-    outstanding
-        Why the channel stands out among those of the campaign; "" if it does not.
     """
 
-    run: str
-    board: int
-    channel: int
     signals: int
     mean: float
     median: float
     above: float
+
+    @classmethod
+    def of(cls, counts: Array, total: float, threshold: float) -> Self:
+        """Of signals counted by residual, int64 ``(RESIDUALS,)``, and the sum of their residuals."""
+        signals = int(counts.sum())
+        return cls(signals, float(total / signals), quantile(counts, 0.5), fraction_above(counts, threshold))
+
+
+@dataclass(frozen=True)
+class RunQuality(Quality):
+    """One run; ``outstanding`` says how many of its ``channels`` stand out."""
+
+    run: str
+    channels: int
+    outstanding: int
+
+
+@dataclass(frozen=True)
+class ChannelQuality(Quality):
+    """One channel in all runs; ``outstanding`` says in how many of its ``runs`` it stands out."""
+
+    board: int
+    channel: int
+    runs: int
+    outstanding: int
+
+
+@dataclass(frozen=True)
+class RunChannelQuality(Quality):
+    """One channel in one run; ``outstanding`` says why it stands out among those of the campaign, "" if it does not."""
+
+    run: str
+    board: int
+    channel: int
     outstanding: str
 
 
 @dataclass(frozen=True)
 class CampaignQuality:
-    """Residuals of a campaign: over all signals, and by run, board and channel.
+    """Residuals of a campaign: over all signals, and by run, channel, and both.
 
     ``threshold`` is the user's, or follows from the campaign (:func:`ordinary_threshold`).
+
+    Attributes
+    ----------
+    whole
+        All signals.
+    runs, channels
+        One entry each.
+    single
+        Each channel in each run, of which :meth:`rows` makes rows.
+    unread
+        Finished blocks whose residuals are not known: their record has no tally that can be read, or is damaged.
     """
 
-    signals: int
-    median: float
     threshold: float
-    above: float
+    whole: Quality
+    runs: tuple[RunQuality, ...]
     channels: tuple[ChannelQuality, ...]
+    single: _Rows
+    unread: int
+
+    def rows(self) -> Iterator[RunChannelQuality]:
+        """Each channel in each run, in the order of the plan, made one by one."""
+        return map(self.single.row, range(len(self.single.signals)))
+
+    def outstanding(self) -> Iterator[RunChannelQuality]:
+        """Those rows that stand out."""
+        return map(self.single.row, np.flatnonzero(self.single.far | self.single.many).tolist())
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self.single.signals)
+
+    @property
+    def standing_out(self) -> int:
+        """Rows that stand out."""
+        return int((self.single.far | self.single.many).sum())
 
     def facts(self) -> dict[str, Any]:
-        """Plain dictionary for JSON."""
-        return asdict(self)
+        """Plain dictionary for JSON, without the single rows."""
+        return {
+            **asdict(self.whole),
+            "threshold": self.threshold,
+            "unread": self.unread,
+            "runs": [asdict(run) for run in self.runs],
+            "channels": [asdict(channel) for channel in self.channels],
+        }
 
 
-def campaign_quality(tallies: Mapping[str, Tally], threshold: float | None = None) -> CampaignQuality | None:
-    """Residuals by channel, from one tally per run; None if no signal has a residual.
+def campaign_quality(
+    parts: Iterable[Residuals], threshold: float | None = None, unread: int = 0
+) -> CampaignQuality | None:
+    """Residuals by run and channel; None if no signal has a residual.
 
     Parameters
     ----------
+    parts
+        One per run.
     threshold
         In amplitudes; default: :func:`ordinary_threshold` of all signals together.
+    unread
+        Blocks that are not in them.
     """
-    rows = [
-        (run, number, tally.residuals[number], tally.residual[number])
-        for run, tally in tallies.items()
-        for number in np.flatnonzero(tally.residual[:, 0])
-    ]
-    if not rows:
+    known = [part for part in parts if len(part.channel)]
+    if not known:
         return None
-    whole = np.sum([counts for _, _, counts, _ in rows], axis=0)
+    by_run = np.array([part.counts.sum(axis=0) for part in known])
+    whole = by_run.sum(axis=0)
     limit = ordinary_threshold(whole) if threshold is None else threshold
-    medians = np.array([quantile(counts, 0.5) for _, _, counts, _ in rows])
-    above = np.array([fraction_above(counts, limit) for _, _, counts, _ in rows])
-    signals = np.array([int(moments[0]) for *_, moments in rows])
-    reasons = _outstanding(signals, medians, above)
-    channels = tuple(
-        ChannelQuality(
-            run,
-            int(tallies[run].boards[number]),
-            int(tallies[run].channels[number]),
-            int(signals[row]),
-            float(moments[1] / moments[0]),
-            float(medians[row]),
-            float(above[row]),
-            reasons[row],
+    rows = _rows(known, limit)
+    out, run_of = rows.far | rows.many, rows.run
+    sums = np.array([part.moments[:, 1].sum() for part in known])
+    runs = tuple(
+        RunQuality(
+            **vars(Quality.of(by_run[k], sums[k], limit)),
+            run=part.run,
+            channels=len(part.channel),
+            outstanding=int(out[run_of == k].sum()),
         )
-        for row, (run, number, _, moments) in enumerate(rows)
+        for k, part in enumerate(known)
     )
-    return CampaignQuality(int(signals.sum()), quantile(whole, 0.5), limit, fraction_above(whole, limit), channels)
+    whole_quality = Quality.of(whole, float(sums.sum()), limit)
+    return CampaignQuality(limit, whole_quality, runs, _channels(known, rows, limit), rows, unread)
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Each channel in each run, as arrays ``(rows,)``; ``run`` is a number among ``names``."""
+
+    names: tuple[str, ...]
+    run: Array
+    code: Array
+    signals: Array
+    mean: Array
+    median: Array
+    above: Array
+    far: Array
+    many: Array
+    centre: float
+    usual: float
+
+    def row(self, number: int) -> RunChannelQuality:
+        code, above = int(self.code[number]), float(self.above[number])
+        reason = ""
+        if self.far[number]:
+            reason = f"median {self.median[number] / self.centre:.2g} x the usual one"
+        elif self.many[number]:
+            reason = f"{percent(above)} unusual, elsewhere {percent(self.usual)}"
+        return RunChannelQuality(
+            signals=int(self.signals[number]),
+            mean=float(self.mean[number]),
+            median=float(self.median[number]),
+            above=above,
+            run=self.names[self.run[number]],
+            board=code >> 16,
+            channel=code & 0xFFFF,
+            outstanding=reason,
+        )
+
+
+def _rows(parts: list[Residuals], limit: float) -> _Rows:
+    columns = []
+    for number, part in enumerate(parts):
+        counts = part.counts
+        run = np.full(len(counts), number, np.int32)
+        columns.append((run, part.channel, counts.sum(axis=1), quantile(counts, 0.5), fraction_above(counts, limit)))
+    run, code, signals, median, above = (np.concatenate(one) for one in zip(*columns, strict=True))
+    mean = np.concatenate([part.moments[:, 1] / part.moments[:, 0] for part in parts])
+    judged = judge(signals, median, above)
+    return _Rows(tuple(part.run for part in parts), run, code, signals, mean, median, above, **vars(judged))
+
+
+def _channels(parts: list[Residuals], rows: _Rows, limit: float) -> tuple[ChannelQuality, ...]:
+    codes = np.unique(rows.code)
+    counts, sums = np.zeros((len(codes), RESIDUALS), np.int64), np.zeros(len(codes))
+    for part in parts:
+        places = np.searchsorted(codes, part.channel)
+        counts[places] += part.counts
+        sums[places] += part.moments[:, 1]
+    place = np.searchsorted(codes, rows.code)
+    runs = np.bincount(place, minlength=len(codes))
+    out = np.bincount(place, rows.far | rows.many, minlength=len(codes))
+    return tuple(
+        ChannelQuality(
+            **vars(Quality.of(counts[k], sums[k], limit)),
+            board=int(code) >> 16,
+            channel=int(code) & 0xFFFF,
+            runs=int(runs[k]),
+            outstanding=int(out[k]),
+        )
+        for k, code in enumerate(codes)
+    )
 
 
 def ordinary_threshold(counts: Array) -> float:
@@ -118,44 +284,65 @@ def ordinary_threshold(counts: Array) -> float:
     return float(middle * (middle / low) ** SIGMAS)
 
 
-def quantile(counts: Array, fraction: float) -> float:
-    """Quantile of binned residuals; within a bin the signals are taken to lie evenly."""
-    reached = np.concatenate([[0], np.cumsum(counts)])
-    wanted = fraction * reached[-1]
-    number = min(int(np.searchsorted(reached, wanted, side="right")) - 1, RESIDUALS - 1)
-    inside = (wanted - reached[number]) / counts[number] if counts[number] else 0.0
+def quantile(counts: Array, fraction: float) -> Any:
+    """Quantile of binned residuals, ``(..., RESIDUALS)``; within a bin the signals are taken to lie evenly."""
+    reached = np.concatenate([np.zeros_like(counts[..., :1]), np.cumsum(counts, axis=-1)], axis=-1)
+    wanted = fraction * reached[..., -1:]
+    number = np.minimum((reached <= wanted).sum(axis=-1, keepdims=True) - 1, RESIDUALS - 1)
+    held = np.maximum(np.take_along_axis(counts, number, -1), 1)
+    inside = np.minimum((wanted - np.take_along_axis(reached, number, -1)) / held, 1.0)
     edges = residual_edges()
-    return float(edges[number] + inside * (edges[number + 1] - edges[number]))
+    found = (edges[number] + inside * (edges[number + 1] - edges[number]))[..., 0]
+    return found if found.ndim else float(found)
 
 
-def fraction_above(counts: Array, threshold: float) -> float:
-    """Fraction of binned residuals above a threshold."""
-    below = np.interp(threshold, residual_edges(), np.concatenate([[0], np.cumsum(counts)]))
-    return float(1 - below / counts.sum())
+def fraction_above(counts: Array, threshold: float) -> Any:
+    """Fraction of binned residuals, ``(..., RESIDUALS)``, above a threshold.
+
+    Within a bin the number of signals above falls exponentially: it may fall tenfold from edge to edge.
+    """
+    edges, total = residual_edges(), np.maximum(counts.sum(axis=-1), 1)
+    if threshold >= edges[-1]:
+        found = np.zeros(total.shape)
+    else:
+        number = max(0, int(np.searchsorted(edges, threshold, side="right")) - 1)
+        inside = max(0.0, (threshold - edges[number]) / (edges[number + 1] - edges[number]))
+        high, low = (counts[..., first:].sum(axis=-1) / total for first in (number, number + 1))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            falling = np.where(low > 0, high * (low / high) ** inside, high * (1 - inside))
+        found = np.where(high > 0, falling, 0.0)
+    return found if np.ndim(found) else float(found)
 
 
-def quality_table(found: CampaignQuality) -> Table:
-    """One row per run, board and channel; those that stand out say why."""
-    table = Table("run", "board", "channel", "signals", "median", "mean", f"above {found.threshold:.3g}", "", box=None)
-    for row in found.channels:
-        table.add_row(
-            row.run,
-            str(row.board),
-            str(row.channel),
-            f"{row.signals:,}",
-            f"{row.median:.4g}",
-            f"{row.mean:.4g}",
-            f"{100 * row.above:.2f} %",
-            row.outstanding,
-        )
-    return table
+def percent(fraction: float) -> str:
+    """In per cent, as fine as a fraction of binned residuals is known."""
+    value = 100 * fraction
+    return f"{value:.0f} %" if value >= 10 else f"{value:.2g} %"
 
 
-def _outstanding(signals: Array, medians: Array, above: Array) -> list[str]:
-    """Why each channel stands out among all: its usual signals, or too many unusual ones."""
+@dataclass(frozen=True)
+class Judgement:
+    """Which channels stand out among all: by their usual signals, or by too many unusual ones.
+
+    Attributes
+    ----------
+    far, many
+        bool ``(channels,)``.
+    centre, usual
+        The usual median, and the usual fraction above the threshold.
+    """
+
+    far: Array
+    many: Array
+    centre: float
+    usual: float
+
+
+def judge(signals: Array, medians: Array, above: Array) -> Judgement:
+    """Judge channels by number of signals, median, and fraction above the threshold, each ``(channels,)``."""
     judged = signals >= LEAST_SIGNALS
     if not judged.any():
-        return [""] * len(signals)
+        return Judgement(judged, judged, 1.0, 0.0)
     logs = np.log(medians)
     centre = float(np.median(logs[judged]))
     scatter = 1.4826 * float(np.median(np.abs(logs[judged] - centre)))
@@ -163,13 +350,4 @@ def _outstanding(signals: Array, medians: Array, above: Array) -> list[str]:
     usual = float(np.median(above[judged]))
     spread = np.sqrt(np.maximum(usual * (1 - usual) * signals, 1.0))
     many = ((above - usual) * signals > OUTSTANDING * spread) & (above > 2 * usual)
-    return [
-        ""
-        if not judged[row]
-        else f"median {np.exp(logs[row] - centre):.2g} x the usual one"
-        if far[row]
-        else f"{100 * above[row]:.2g} % unusual, elsewhere {100 * usual:.2g} %"
-        if many[row]
-        else ""
-        for row in range(len(signals))
-    ]
+    return Judgement(far & judged, many & judged & ~far, float(np.exp(centre)), usual)
