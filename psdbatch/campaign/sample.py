@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from psdbatch.campaign.directory import BlockName
 from psdbatch.campaign.plan import Plan
+from psdbatch.errors import ConfigurationError
 
 SAMPLED = "sample"
 """Key of the journal's line about a start that was asked for a sample only: its fraction."""
@@ -56,7 +57,14 @@ def choose_sample(plan: Plan, fraction: float) -> Sample:
 
     The blocks whose digests of run and number are smallest are taken.  So the choice depends on nothing else, is spread
     evenly over a run, and a larger sample holds every smaller one.
+
+    Raises
+    ------
+    ConfigurationError
+        ``fraction`` is no fraction.
     """
+    if not 0 < fraction <= 1:  # not a number is none either
+        raise ConfigurationError(f"a sample of {fraction}: it must be more than 0 and at most 1")
     chosen: set[BlockName] = set()
     for run in plan.runs:
         blocks = -(-run.signals // plan.block)

@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING
 import click
 
 from psdbatch.cli import candidates
-from psdbatch.cli.common import DIRECTORY, JSON, PATH, PICTURE, OutputFile, open_console, print_json, print_lines
+from psdbatch.cli.common import (
+    DIRECTORY,
+    JSON,
+    PATH,
+    PICTURE,
+    FiniteRange,
+    OutputFile,
+    open_console,
+    print_json,
+    print_lines,
+)
 from psdbatch.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -18,7 +28,7 @@ if TYPE_CHECKING:
 
 SAMPLE = click.option(
     "--sample",
-    type=click.FloatRange(0, 1, min_open=True),
+    type=FiniteRange(0, 1, min_open=True),
     metavar="FRACTION",
     help="Process only this fraction of the blocks (at least one of each run, always the same ones); "
     "a later start without it does the rest.",

@@ -56,6 +56,17 @@ class OutputFile(click.Path):
         return path
 
 
+class FiniteRange(click.FloatRange):
+    """A number in a range; 'nan' and 'inf', which click lets through, lie in none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number."""
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{number} is not in the range {self._describe_range()}.", param, ctx)
+        return number
+
+
 FORMAT = click.option(
     "--format",
     "format_name",

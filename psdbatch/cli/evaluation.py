@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from psdbatch.cli.common import JSON, PATH, open_console, print_json
+from psdbatch.cli.common import JSON, PATH, FiniteRange, open_console, print_json
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -28,13 +28,19 @@ if TYPE_CHECKING:
 )
 @click.option("--signals", type=click.IntRange(min=1), help="Signals to evaluate at most; default: all of the part.")
 @click.option(
-    "--amplitude", "amplitudes", type=float, multiple=True, help="Edge of a window, ADC units; repeat, ascending."
+    "--amplitude",
+    "amplitudes",
+    type=FiniteRange(0),
+    multiple=True,
+    help="Edge of a window, ADC units; repeat, ascending.",
 )
-@click.option("--energy", "energies", type=float, multiple=True, help="Edge of a window, keVee; repeat, ascending.")
+@click.option(
+    "--energy", "energies", type=FiniteRange(0), multiple=True, help="Edge of a window, keVee; repeat, ascending."
+)
 @click.option(
     "--rejection",
     "rejections",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=FiniteRange(0, 1, min_open=True, max_open=True),
     multiple=True,
     default=(0.9, 0.99, 0.999),
     show_default=True,

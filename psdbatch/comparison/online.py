@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +85,8 @@ def open_online(
     CampaignError, ComparisonError
         No results there, or no such column.
     """
+    if threshold is not None and not isfinite(threshold):
+        raise ComparisonError(f"a threshold of {threshold} (--online-threshold) divides no values; give a number")
     contents = Contents(path, run)
     found = column or next((name for name in ONLINE if name in contents.columns), None)
     if found is None or found not in contents.columns:

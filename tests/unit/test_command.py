@@ -153,6 +153,21 @@ def errors(*arguments: object) -> str:
     return str(done.exception) if isinstance(done.exception, PsdbatchError) else done.output
 
 
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+def test_options_take_no_number_that_is_none(value: str, tmp_path: Path) -> None:
+    for command, option in (
+        ("run", "--sample"),
+        ("submit", "--sample"),
+        ("evaluate", "--rejection"),
+        ("evaluate", "--amplitude"),
+        ("evaluate", "--energy"),
+        ("quality", "--threshold"),
+    ):
+        done = call(command, tmp_path, f"{option}={value}")
+        assert done.exit_code == 2
+        assert f"{value} is not" in done.output
+
+
 def test_logs_tell_why_there_are_none(tmp_path: Path) -> None:
     assert errors("logs", tmp_path / "none") == f"{tmp_path / 'none'}: there is no such directory"
     assert errors("logs", tmp_path) == f"{tmp_path}: no campaign or training has begun here"
