@@ -47,6 +47,10 @@ np.save(answers, classify(tf.constant(np.load(signals))).numpy())
 """
 
 
+ROUNDING = 20 * 2e-7
+"""What the last layer's factor of 20 makes of the rounding of float32, whatever the processor's vectors add up first."""
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A network as ``network.keras``, and frozen by the command for raw signals as ``complete.pb``."""
@@ -63,7 +67,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model.save(path / "network.keras")
     named = ("--class", "gamma", "--class", "neutron", "--samples", SAMPLES)
     made = facts("freeze", path / "network.keras", path / "complete.pb", *named)
-    assert 0 <= made["difference"] < 1e-6
+    assert 0 <= made["difference"] < ROUNDING
     assert ModelCard.from_json(made["card"]).classes == ("gamma", "neutron")
     np.save(path / "signals.npy", pulses(300).samples)
     return path
