@@ -27,11 +27,16 @@ def keep_physics(directory: CampaignDirectory, account: Account) -> None:
     files.replace_durably(directory.physics, json.dumps(facts, indent=1).encode())
 
 
-def kept_physics(directory: CampaignDirectory, plan: Plan) -> Tally | None:
-    """What :func:`keep_physics` wrote; None if that is missing, damaged, or not about the blocks there are now."""
+def kept_physics(directory: CampaignDirectory, plan: Plan, finished: int | None = None) -> Tally | None:
+    """What :func:`keep_physics` wrote; None if that is missing, damaged, or not about the ``finished`` blocks there are now.
+
+    Without ``finished`` they are counted.
+    """
     try:
         facts = json.loads(directory.physics.read_bytes())
-        if facts["plan"] != plan.fingerprint or facts["blocks"] != sum(1 for _ in directory.committed()):
+        if facts["plan"] != plan.fingerprint or facts["blocks"] != (
+            sum(1 for _ in directory.committed()) if finished is None else finished
+        ):
             return None
         return Tally.decode(facts["tally"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError):

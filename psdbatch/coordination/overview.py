@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from psdbatch.campaign.directory import CampaignDirectory
+from psdbatch.campaign.physics import kept_physics
 from psdbatch.campaign.plan import Plan
 from psdbatch.campaign.prepare import open_campaign as open_directory
 from psdbatch.coordination.lock import current
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     import pandas
     import xarray
 
+    from psdbatch.monitor.tally import Tally
     from psdbatch.results.extract import Piece
 
 MOST_ROWS = 20
@@ -79,18 +82,23 @@ class CampaignOverview:
 
         return iterate(self.directory.path, *arguments, **options)
 
+    @property
+    def physics(self) -> Tally | None:
+        """Signals by class, channel, amplitude and charge ratio, as the last pass left them; None if blocks have come since."""
+        return kept_physics(self.directory, self.plan, sum(self._finished(self.summary).values()))
+
     def facts(self) -> list[tuple[str, str]]:
         """What is shown, as names and values."""
         summary, provenance = self.summary, self.provenance
-        finished = self._finished(summary)
+        finished = sum(self._finished(summary).values())
         model = provenance.get("model", {})
         rows = [
             ("directory", str(self.directory.path)),
-            ("state", self._state(sum(finished.values()))),
+            ("state", self._state(finished, summary)),
             ("signals", _accounting(self.plan.signals, summary)),
-            ("blocks", f"{sum(finished.values()):,} of {self.plan.count_blocks():,} finished"),
+            ("blocks", f"{finished:,} of {self.plan.count_blocks():,} finished"),
             ("model", f"{model.get('source', 'unknown')} ({str(model.get('digest', ''))[:12]})"),
-            ("classes", ", ".join(map(str, provenance.get("classes") or ())) or "none"),
+            ("classes", _classes(self._classes, self.physics)),
             ("store", quantity(summary["bytes"], "B") if summary else ""),
             ("software", ", ".join(f"{name} {version}" for name, version in provenance.get("software", {}).items())),
             ("plan", str(provenance.get("plan_fingerprint", ""))[:12]),
@@ -114,11 +122,34 @@ class CampaignOverview:
     def _is_complete(self, summary: dict[str, Any]) -> bool:
         return bool(summary) and summary["missing"] == 0 and summary["signals"] == self.plan.signals
 
-    def _state(self, finished: int) -> str:
+    def _state(self, finished: int, summary: dict[str, Any]) -> str:
         holder = current(self.directory)
         if holder:
             return f"running: {holder}"
-        return "finished" if finished >= self.plan.count_blocks() else "unfinished; 'psdbatch run' goes on"
+        if finished >= self.plan.count_blocks():
+            return "finished"
+        sample = summary.get("sample")
+        if not sample:
+            return "unfinished; 'psdbatch run' goes on"
+        blocks = f"{sample['finished']:,} of {sample['blocks']:,} blocks"
+        if sample["missing"]:
+            return f"sample of {sample['fraction']:g} unfinished ({blocks}); 'psdbatch run --sample {sample['fraction']:g}' goes on"
+        return f"sample of {sample['fraction']:g} finished ({blocks}); 'psdbatch run' without --sample does the rest"
+
+    @property
+    def _classes(self) -> tuple[str, ...]:
+        return tuple(map(str, self.provenance.get("classes") or ()))
+
+    def _picture(self) -> str:
+        """Charge ratio against amplitude; as an image of its own, whose parts cannot be confused with those of another one."""
+        tally = self.physics
+        if tally is None or not tally.psd.any():
+            return ""
+        from psdbatch.report.physics import psd_plot
+
+        content = base64.b64encode(psd_plot(tally, self._classes).encode()).decode()
+        words = "charge ratio against amplitude"
+        return f"<img alt='{words}' style='max-width:min(100%, 56em); background:white' src='data:image/svg+xml;base64,{content}'>"
 
     def _access(self) -> str:
         return f'psdbatch.open_results("{self.directory.path}")'
@@ -142,13 +173,13 @@ class CampaignOverview:
         )
         head = "".join(f"<th>{title}</th>" for title in ("run", "files", "signals", "blocks", "finished"))
         rows = "".join(
-            f"<tr><td>{escape(name)}</td>{''.join(f'<td>{number:,}</td>' for number in numbers)}</tr>"
+            f"<tr><td>{escape(name)}</td>{''.join(_cell(number) for number in numbers)}</tr>"
             for name, *numbers in self.runs()[:MOST_ROWS]
         )
         more = "".join(f"<p>{escape(line)}</p>" for line in self._more())
         return (
             f"<div><b>psdbatch campaign {escape(self.name)}</b><table>{facts}</table>"
-            f"<table><tr>{head}</tr>{rows}</table>{more}<code>{escape(self._access())}</code></div>"
+            f"<table><tr>{head}</tr>{rows}</table>{more}{self._picture()}<p><code>{escape(self._access())}</code></p></div>"
         )
 
 
@@ -166,6 +197,23 @@ def open_campaign(path: str | Path) -> CampaignOverview:
     >>> campaign.table(["amplitude"], "label == neutron")    # doctest: +SKIP
     """
     return CampaignOverview(*open_directory(Path(path)))
+
+
+def _cell(number: int) -> str:
+    return f"<td style='text-align:right'>{number:,}</td>"
+
+
+def _classes(names: Sequence[str], physics: Tally | None) -> str:
+    """Names of the classes, with how many signals have each, where that is known."""
+    if not names:
+        return "none"
+    if physics is None or physics.classes != len(names):
+        return ", ".join(names)
+    counts = physics.answers.sum(axis=0)[:-1].tolist()
+    total = max(1, sum(counts))
+    return ", ".join(
+        f"{name} {count:,} ({100 * count / total:.2f} %)" for name, count in zip(names, counts, strict=True)
+    )
 
 
 def _accounting(signals: int, summary: dict[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import fcntl
 import json
@@ -9,7 +10,9 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pyarrow.parquet
@@ -19,9 +22,11 @@ from click.testing import CliRunner
 
 import psdbatch
 from psdbatch.campaign.directory import CampaignDirectory
+from psdbatch.campaign.physics import keep_physics
 from psdbatch.cli.results import export as command
 from psdbatch.columns import charge_ratio
 from psdbatch.errors import CampaignError, ConfigurationError, StorageError
+from psdbatch.monitor.tally import Tally
 from psdbatch.results import export as module
 from psdbatch.results.export import export
 from tests.filled_stores import filled_campaign, joined, measured
@@ -215,6 +220,42 @@ def test_unfinished_campaign_says_so_and_html_is_escaped(tmp_path: Path) -> None
     assert "2 of 3 finished" in html
     with pytest.raises(CampaignError, match="is not a campaign directory"):
         psdbatch.open_campaign(tmp_path)
+
+
+def test_campaign_shows_its_physics_as_the_last_pass_left_it(tmp_path: Path) -> None:
+    directory = filled_campaign(tmp_path / "c", RUNS)
+    shown = psdbatch.open_campaign(directory.path)
+    assert "<img" not in shown._repr_html_()
+    tally = Tally.of(ALL, 2)
+    counted = {"tally": tally, "plan": shown.plan, "totals": {"finished": shown.plan.count_blocks()}}
+    keep_physics(directory, SimpleNamespace(**counted))  # type: ignore[arg-type]
+    gamma, neutron = (int((ALL["label"] == k).sum()) for k in (0, 1))
+    total = gamma + neutron
+    words = f"gamma {gamma:,} ({100 * gamma / total:.2f} %), neutron {neutron:,} ({100 * neutron / total:.2f} %)"
+    assert words in repr(shown)
+    html = shown._repr_html_()
+    assert words in html
+    picture = base64.b64decode(html.partition("base64,")[2].partition("'")[0])
+    assert ElementTree.fromstring(picture).tag.endswith("svg")
+    counted["totals"] = {"finished": 2}  # as an earlier pass left it
+    keep_physics(directory, SimpleNamespace(**counted))  # type: ignore[arg-type]
+    assert "gamma, neutron" in repr(shown)
+    assert "<img" not in shown._repr_html_()
+
+
+@pytest.mark.parametrize(
+    ("finished", "missing", "state"),
+    [
+        (2, 0, "sample of 0.01 finished (2 of 2 blocks); 'psdbatch run' without --sample does the rest"),
+        (1, 1024, "sample of 0.01 unfinished (1 of 2 blocks); 'psdbatch run --sample 0.01' goes on"),
+    ],
+)
+def test_campaign_tells_what_a_sample_has_come_to(tmp_path: Path, finished: int, missing: int, state: str) -> None:
+    directory = filled_campaign(tmp_path / "c", {"run_1": RUNS["run_1"]}, left={1})
+    summary = json.loads(directory.summary.read_bytes())
+    summary["sample"] = {"fraction": 0.01, "blocks": 2, "signals": 2048, "finished": finished, "missing": missing}
+    directory.summary.write_text(json.dumps(summary))
+    assert f"state      {state}" in repr(psdbatch.open_campaign(directory.path))
 
 
 def test_reading_never_imports_tensorflow() -> None:
