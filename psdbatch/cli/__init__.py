@@ -26,7 +26,7 @@ def cli() -> None:
     """Reprocess archives of detector pulses with a frozen TensorFlow model.
 
     Acquisition files in, a Zarr store out.  Exit codes: 0 all fine, 1 error, 2 wrong command line, 3 finished but some
-    signals were refused, 4 unfinished (the same command goes on), 5 audit failed.
+    signals were refused, 4 unfinished or interrupted, 5 audit failed.
     """
 
 

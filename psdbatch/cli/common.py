@@ -41,7 +41,7 @@ class OutputFile(click.Path):
     """
 
     def __init__(self, *endings: str) -> None:
-        super().__init__(dir_okay=False, path_type=Path)
+        super().__init__(path_type=Path)
         self._endings = endings
 
     def convert(

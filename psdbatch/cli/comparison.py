@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from psdbatch.cli import candidates
-from psdbatch.cli.common import DIRECTORY, JSON, PATH, open_console, print_json
+from psdbatch.cli.common import DIRECTORY, JSON, OutputFile, open_console, print_json
 
 if TYPE_CHECKING:
     from psdbatch.comparison.pairing import Match
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.option(
     "--select-changed",
     "changed_file",
-    type=PATH,
+    type=OutputFile(".parquet", ".csv"),
     metavar="FILE",
     help="Write the signals that changed class to FILE (.parquet, .root or .csv).",
 )

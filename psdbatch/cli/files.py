@@ -14,6 +14,7 @@ from psdbatch.cli.common import (
     FORMAT_OPTIONS,
     JSON,
     PATH,
+    OutputFile,
     open_console,
     print_json,
     print_lines,
@@ -89,7 +90,7 @@ def inspect(model: Path, input_name: str | None, outputs: tuple[str, ...], as_js
 
 @click.command(short_help="Convert a file to another format")
 @click.argument("source", type=PATH)
-@click.argument("target", type=PATH)
+@click.argument("target", type=OutputFile())
 @click.option(
     "--format",
     "format_name",

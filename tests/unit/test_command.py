@@ -132,6 +132,8 @@ def test_a_defect_is_no_interruption(tmp_path: Path, monkeypatch: pytest.MonkeyP
         (("plot", "c", "--output", "no/x.png"), "there is no directory 'no'"),
         (("report", "c", "--output", "no/x.html"), "there is no directory 'no'"),
         (("init", "c", "--model", "m.pb", "--output", "no/c.toml"), "there is no directory 'no'"),
+        (("convert", "a.mfm", "no/a.psdz"), "there is no directory 'no'"),
+        (("diff", "c", "d", "--select-changed", "no/a.csv"), "there is no directory 'no'"),
         (("simulate", "c", "--run", "-3"), "-3 is not in the range x>=0"),
         (("simulate", "c", "--files", "0"), "0 is not in the range x>=1"),
         (("simulate", "c", "--signals", "0"), "0 is not in the range x>=1"),
