@@ -211,10 +211,28 @@ def _notes(found: Comparison) -> Iterator[str]:
             "not one hit of A with an answer is in B: are both of the same run, and do 'raw_location' and 'compressed_location' of "
             "format mfm read board and channel alike?"
         )
+    yield from _trivial(found)
     if not isinstance(found.b.answers, OnlineAnswers):
         one, other = ({key: side.contents.attributes.get(key) for key in _COMPARED} for side in (found.a, found.b))
         for where, in_a, in_b in differences(one, other):
             yield f"{where}: {json.dumps(in_a)} in A, {json.dumps(in_b)} in B"
+
+
+def _trivial(found: Comparison) -> Iterator[str]:
+    """Why the agreement may say nothing."""
+    online = found.b.answers
+    if not isinstance(online, OnlineAnswers):
+        if found.a.contents.store.resolve() == found.b.contents.store.resolve():
+            yield "A and B are the same store"
+        return
+    given = found.agreement.confusion.any(axis=0)
+    if given.sum() == 1:
+        name = found.agreement.classes[int(given.argmax())]
+        yield (
+            f"online, every signal is {name}: '{online.column}' lies {'below' if name == online.classes[0] else 'from'} "
+            f"{online.threshold:g}{'' if name == online.classes[0] else ' on'} for all of them; is it filled in these files, "
+            "and is that the threshold?"
+        )
 
 
 _COMPARED = ("configuration", "software")

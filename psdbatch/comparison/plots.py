@@ -17,6 +17,8 @@ from psdbatch.monitor.shares import share
 AMPLITUDE = "amplitude [ADC units]"
 MOST_NUMBERS = 12
 """Cells of a confusion matrix of more classes carry no numbers."""
+LETTER, LINE = 0.075, 0.16
+"""Inches that a digit is wide, and a line of text high."""
 
 
 def confusion_plot(found: Comparison) -> str:
@@ -48,32 +50,28 @@ def amplitude_plot(found: Comparison) -> str:
     shown = [window for window in windows(found) if np.isfinite(window.low) and np.isfinite(window.high)]
 
     def draw(axes: Any) -> None:
-        _points(
-            axes[0], shown, [(window.agreement.count, window.agreement.total) for window in shown], COLOURS[0], None
-        )
+        agreeing = [(window.agreement.count, window.agreement.total) for window in shown]
+        _points(axes[0], shown, agreeing, COLOURS[0], None)
         axes[0].set(ylabel="fraction with the same class", title="agreement")
+        if changed:
+            _changes(axes[1], found, shown)
         for ax in axes:
-            logarithmic(ax, AMPLITUDE)
-        if not changed:
-            return
-        kinds = [
-            (k, other)
-            for k in range(len(found.agreement.classes))
-            for other in range(len(found.agreement.classes))
-            if k != other
-        ]
-        kinds.sort(key=lambda kind: -found.agreement.confusion[kind])
-        for number, (one, other) in enumerate(kinds[: len(COLOURS)]):
-            if not found.agreement.confusion[one, other]:
-                continue
-            names = f"{found.agreement.classes[one]} → {found.agreement.classes[other]}"
-            counts = [(int(window.confusion[one, other]), int(window.confusion[one].sum())) for window in shown]
-            _points(axes[1], shown, counts, COLOURS[number], names)
-        axes[1].set(ylabel="fraction of the class in A", title="class in A → class in B", yscale="log")
-        if axes[1].get_legend_handles_labels()[0]:
-            axes[1].legend(fontsize=8)
+            logarithmic(ax, AMPLITUDE)  # whose numbers depend on what is drawn
 
     return drawn("amplitude", draw, 1 + bool(changed))
+
+
+def _changes(ax: Any, found: Comparison, shown: list[Window]) -> None:
+    """Which way classes changed, the most frequent ways first."""
+    names, confusion = found.agreement.classes, found.agreement.confusion
+    ways = [(int(one), int(other)) for one, other in np.argwhere(confusion) if one != other]
+    ways.sort(key=lambda way: -confusion[way])
+    for colour, (one, other) in zip(COLOURS, ways, strict=False):
+        counts = [(int(window.confusion[one, other]), int(window.confusion[one].sum())) for window in shown]
+        _points(ax, shown, counts, colour, f"{names[one]} → {names[other]}")
+    ax.set(ylabel="fraction of the class in A", title="class in A → class in B", yscale="log")
+    if ax.get_legend_handles_labels()[0]:
+        ax.legend(fontsize=8)
 
 
 def _points(ax: Any, shown: list[Window], counts: list[tuple[int, int]], colour: str, label: str | None) -> None:
@@ -96,6 +94,9 @@ def channel_plot(found: Comparison) -> str:
     image = np.full((len(boards), len(numbers)), np.nan)
     image[rows, columns] = [1 - value.value for _, _, value in known]
 
+    width = max(4.0, min(9.0, 2.2 + 0.28 * len(numbers)))
+    height = max(2.4, min(9.0, 1.2 + 0.22 * len(boards)))
+
     def draw(axes: Any) -> None:
         ax = axes[0]
         mesh = ax.pcolormesh(
@@ -105,19 +106,20 @@ def channel_plot(found: Comparison) -> str:
             cmap="viridis",
             vmin=0,
             vmax=np.nanmax(image, initial=0.0) or 1.0,
+            rasterized=True,
         )
-        _ticks(ax.xaxis, numbers, 32)
-        _ticks(ax.yaxis, boards, 40)
+        longest = len(str(numbers.max(initial=0)))
+        _ticks(ax.xaxis, numbers, (width - 2.2) / (LETTER * (longest + 2)))
+        _ticks(ax.yaxis, boards, (height - 1.2) / LINE)
         ax.set(xlabel="channel", ylabel="board")
         ax.figure.colorbar(mesh, ax=ax, label="fraction with another class")
 
-    return drawn(
-        "channels", draw, 1, max(4.0, min(9.0, 2.2 + 0.28 * len(numbers))), max(2.4, min(9.0, 1.2 + 0.22 * len(boards)))
-    )
+    return drawn("channels", draw, 1, width, height)
 
 
-def _ticks(axis: Any, values: Array, most: int) -> None:
-    step = -(-len(values) // most)
+def _ticks(axis: Any, values: Array, most: float) -> None:
+    """Numbers at as many of the cells as there is room for."""
+    step = -(-len(values) // max(1, int(most)))
     axis.set_ticks(np.arange(0, len(values), step) + 0.5, [str(value) for value in values[::step]])
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,7 @@ import pytest
 import uproot
 
 from psdbatch.columns import Flag
-from psdbatch.comparison import comparing
+from psdbatch.comparison import comparing, plots
 from psdbatch.comparison.comparing import OnlineRequest, compare
 from psdbatch.comparison.errors import ComparisonError
 from psdbatch.comparison.facts import comparison_facts
@@ -221,6 +223,49 @@ def test_the_trigger_s_decision_stands_beside_the_samples(tmp_path: Path) -> Non
     assert found.match == "position"
     answered = values["label"] < 2
     assert found.agreement.agreeing == np.sum(answered & (values["label"] == np.arange(100) % 2))
+
+
+def test_an_agreement_that_says_nothing_is_remarked(tmp_path: Path) -> None:
+    values = answers(100)
+    for value, words in (
+        (0, "every signal is gamma: 'neutron_trigger' lies below 1"),
+        (1, "neutron: .* from 1 on for"),
+    ):
+        values["neutron_trigger"] = np.full(100, value, "uint8")
+        store = write_store(tmp_path / str(value), {"run_1": values})
+        (note,) = compare(store, None, OnlineRequest()).notes
+        assert re.search(words, note)
+    assert compare(store, store / "results.zarr").notes == ["A and B are the same store"]
+    with pytest.raises(ComparisonError, match="a threshold of nan"):
+        compare(store, None, OnlineRequest(threshold=float("nan")))
+
+
+def test_plots_of_many_channels_stay_small_and_legible(tmp_path: Path) -> None:
+    a, b = answers(4000, 1, refused=0.0), answers(4000, 2, refused=0.0)
+    for values in (a, b):
+        values["timestamp"] = a["timestamp"]
+        values["board"] = np.arange(4000, dtype="uint16") // 16
+        values["channel"] = np.arange(4000, dtype="uint16") % 500 * 130
+        values["amplitude"] = 10 ** np.linspace(0, 6, 4000, dtype="float32")
+    found = compare(*(write_store(tmp_path / name, {"run_1": values}) for name, values in (("a", a), ("b", b))))
+    assert len(plots.channel_plot(found)) < 200_000
+    for svg in (plots.channel_plot(found), plots.amplitude_plot(found)):
+        for line in labels_of_an_axis(svg):
+            assert 3 <= len(line) <= 20
+            gaps = [right - left for (left, _), (right, _) in pairwise(line)]
+            widths = [5.5 * (len(one) + len(other)) / 2 for (_, one), (_, other) in pairwise(line)]
+            assert all(gap > width for gap, width in zip(gaps, widths, strict=True))
+
+
+def labels_of_an_axis(svg: str) -> list[list[tuple[float, str]]]:
+    """Horizontal position and text of the numbers on one height of a plot, by height and axes."""
+    found: dict[tuple[str, str], list[tuple[float, str]]] = {}
+    for axes, part in enumerate(re.split(r'<g id="[^"]*axes_', svg)[1:]):
+        for x, y, text in re.findall(
+            r'text-anchor: middle[^"]*" x="([\d.]+)" y="([\d.]+)"[^>]*>([\d.e+]+)</text>', part
+        ):
+            found.setdefault((str(axes), y), []).append((float(x), text))
+    return [line for line in found.values() if len(line) > 1]
 
 
 def test_a_store_without_online_answers_says_what_it_holds_and_how_to_get_them(tmp_path: Path) -> None:
