@@ -44,20 +44,6 @@ def test_every_command_prints_json_or_has_a_reason_not_to() -> None:
         assert ("--json" in flags) != (name in WITHOUT_JSON), name
 
 
-def test_json_is_one_object_on_standard_output_and_its_keys_are_documented(place: Path, tmp_path: Path) -> None:
-    data, text = place / "data/run_0001/part_000.mfm", (ROOT / "docs/interfaces.md").read_text()
-    for arguments in (
-        ("simulate", tmp_path / "more", "--signals", 100),
-        ("simulate", tmp_path / "more", "--settings"),
-        ("index", data),
-        ("convert", data, tmp_path / "part.psdz"),
-    ):
-        said = facts(*arguments)
-        assert isinstance(said, dict)
-        row = next(line for line in text.splitlines() if line.startswith(f"| `{arguments[0]}`"))
-        assert all(f"`{key}`" in row for key in said), (arguments, list(said))
-
-
 @pytest.mark.parametrize("path", READY, ids=lambda path: path.stem)
 def test_ready_files_follow_the_schema(path: Path) -> None:
     content = tomllib.loads(path.read_text())
