@@ -22,7 +22,7 @@ from psdbatch.comparison.facts import comparison_facts
 from psdbatch.coordination.cancel import Cancellation
 from psdbatch.coordination.estimate import Estimate
 from psdbatch.coordination.status import Status
-from psdbatch.monitor.quality import CampaignQuality
+from psdbatch.monitor.quality import Quality
 from psdbatch.training.coordinator import Summary as TrainingSummary
 from psdbatch.training.freeze_request import FrozenFile
 from psdbatch.training.status import TrainingStatus
@@ -45,7 +45,7 @@ PRINTED: dict[str, Iterable[str]] = {
     "status": fields(Status, TrainingStatus),
     "cancel": fields(Cancellation),
     "audit": Audit().facts(),
-    "quality": fields(CampaignQuality),
+    "quality": [*fields(Quality), "threshold", "unread", "runs", "channels", "outstanding", "rows"],
     "convert": fields(ConversionSummary),
     "inspect": FACTS.to_json(),
     "build-set": ["set", "order_plot", *fields(SetFacts)],
