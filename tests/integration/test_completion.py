@@ -18,6 +18,7 @@ import pytest
 from psdbatch.cli import cli
 from psdbatch.cli.completion import SHELLS
 from tests.filled_stores import filled_campaign, measured
+from tests.servers.fixtures import require
 
 PATH = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
 READY = "echo rea''dy\n"
@@ -59,8 +60,7 @@ def shown(terminal: int, wanted: str, timeout: float = 30) -> str:
 
 @pytest.mark.parametrize("shell", STARTED)
 def test_what_is_typed_is_completed_with_and_without_an_equals_sign(shell: str, folder: Path) -> None:
-    if not shutil.which(shell):
-        pytest.skip(f"no {shell} here")
+    require(None if shutil.which(shell) else f"{shell} is not installed; see .ci/install-servers")
     program, setup = STARTED[shell]
     child, terminal = pty.fork()
     if child == 0:
@@ -81,8 +81,8 @@ def test_what_is_typed_is_completed_with_and_without_an_equals_sign(shell: str, 
         os.close(terminal)
 
 
-@pytest.mark.skipif(not shutil.which("fish"), reason="no fish here")
 def test_fish_offers_whole_words_with_their_meanings(folder: Path) -> None:
+    require(None if shutil.which("fish") else "fish is not installed; see .ci/install-servers")
     asked = "\n".join(f"echo == {number}; complete -C '{typed}'" for number, (typed, _) in enumerate(LINES))
     script = f"psdbatch completion fish | source\n{asked}\n"
     done = subprocess.run(
