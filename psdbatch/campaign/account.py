@@ -15,8 +15,9 @@ from psdbatch.campaign.commit import CommitRecord
 from psdbatch.campaign.directory import BlockName
 from psdbatch.campaign.plan import Plan
 from psdbatch.campaign.throughput import RecentPace, Throughput
+from psdbatch.errors import PsdbatchError
 from psdbatch.monitor.drift_watch import DriftWatch
-from psdbatch.monitor.tally import Tally
+from psdbatch.monitor.tally import RESIDUALS, Tally
 
 LISTED = 200
 """Quarantined blocks that are kept by name; all of them are counted."""
@@ -41,6 +42,8 @@ class RunAccount:
         int64 ``(classes + 1,)``: signals by class, last: without an answer; None without tallies.
     ratio, residual
         float64 ``(3,)``: number, sum, and sum of squares of the charge ratio and of the quality monitor's residual.
+    residuals
+        int64 ``(RESIDUALS,)``: signals by residual.
     """
 
     name: str
@@ -53,6 +56,7 @@ class RunAccount:
     answers: NDArray[np.int64] | None = None
     ratio: NDArray[np.float64] = field(default_factory=lambda: np.zeros(3))
     residual: NDArray[np.float64] = field(default_factory=lambda: np.zeros(3))
+    residuals: NDArray[np.int64] = field(default_factory=lambda: np.zeros(RESIDUALS, np.int64))
 
 
 @dataclass
@@ -80,10 +84,14 @@ class GroupAccount:
 
 @dataclass
 class BoardAccount:
-    """One acquisition board: its signals, and its share of the time of each stage (s)."""
+    """One acquisition board: its signals, and its share of the time of each stage (s).
+
+    ``alone`` counts blocks that hold no other board's signals: without any its time per signal is that of all.
+    """
 
     signals: int = 0
     stages: Counter[str] = field(default_factory=Counter)
+    alone: int = 0
 
 
 @dataclass(frozen=True)
@@ -119,6 +127,10 @@ class Account:
         Signals by reason; time of all blocks by stage (s).
     runs, boards, groups
         By name, number and name.
+    unnamed
+        Blocks whose records tell times, but no boards.
+    damaged
+        What is wrong with records that could not be read, and are counted nowhere.
     files
         Refused signals by run, number of the file in it, and reason, as far as the records list them.
     causes
@@ -142,6 +154,8 @@ class Account:
     seconds: Counter[str] = field(default_factory=Counter)
     runs: dict[str, RunAccount] = field(init=False)
     boards: dict[str, BoardAccount] = field(default_factory=dict)
+    unnamed: BoardAccount = field(default_factory=BoardAccount)
+    damaged: list[str] = field(default_factory=list)
     groups: dict[str, GroupAccount] = field(default_factory=dict)
     files: Counter[tuple[str, int, str]] = field(default_factory=Counter)
     causes: dict[tuple[str, int], str] = field(default_factory=dict)
@@ -185,6 +199,10 @@ class Account:
         if self.physics and "tally" in record.report:
             self._add_tally(run, record.report["tally"])
 
+    def note_damage(self, error: PsdbatchError) -> None:
+        """A record cannot be read."""
+        self.damaged.append(str(error))
+
     def file_of(self, run: str, signal: int) -> int:
         """Number of the file that holds a signal of a run."""
         return int(np.searchsorted(self._starts[run], signal, side="right")) - 1
@@ -211,9 +229,14 @@ class Account:
         spent = report.get("seconds", {})
         for stage, seconds in spent.items():
             self.seconds[stage] += seconds
-        for number, signals in report.get("boards", {}).items():
+        boards = report.get("boards", {})
+        if spent and not boards:
+            self.unnamed.signals += record.signals
+            self.unnamed.stages.update(spent)
+        for number, signals in boards.items():
             board = self.boards.setdefault(number, BoardAccount())
             board.signals += signals
+            board.alone += len(boards) == 1
             for stage, seconds in spent.items():
                 board.stages[stage] += seconds * signals / record.signals
         self.peak_memory = max(self.peak_memory, report.get("peak_memory", 0))
@@ -250,6 +273,7 @@ class Account:
         run.answers = answers if run.answers is None else run.answers + answers
         run.ratio += tally.ratio.sum(axis=0)
         run.residual += tally.residual.sum(axis=0)
+        run.residuals += tally.residuals.sum(axis=0)
         if self.watch is not None:
             self.watch.add(run.name, tally)
 

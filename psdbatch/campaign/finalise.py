@@ -120,14 +120,15 @@ def count_records(
     physics: bool = False,
     watch: DriftWatch | None = None,
     starts: Sequence[float] = (),
-    damaged: Callable[[CampaignError], None] | None = None,
+    tolerant: bool = False,
 ) -> Account:
     """Add up all commit records; with ``physics`` their tallies, too, which ``watch`` compares with a reference.
 
-    ``starts`` are those of the passes, for :func:`describe`; ``damaged`` is as in :func:`records`.
+    ``starts`` are those of the passes, for :func:`describe`.  With ``tolerant`` damaged records are named in the account's
+    ``damaged``, and stop nothing.
     """
     account = Account(plan, physics, watch, starts)
-    for record in records(directory, plan, damaged):
+    for record in records(directory, plan, account.note_damage if tolerant else None):
         account.add(record)
     return account
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 MOST_BUCKETS = 300
@@ -24,10 +25,14 @@ class Throughput:
     groups
         By worker group, then by number of the bucket: bucket ``k`` lies from ``k * width`` to ``(k + 1) * width``
         seconds since 1970.
+    worked
+        By number of the bucket: first start and last end in it (s since 1970); a bucket may be worked in for a part of its
+        width only.
     """
 
     width: float = 1.0
     groups: dict[str, dict[int, float]] = field(default_factory=dict)
+    worked: dict[int, tuple[float, float]] = field(default_factory=dict)
 
     def add(self, group: str, started: float, finished: float, signals: int) -> None:
         """Spread the signals of a block evenly over the time that it took."""
@@ -35,11 +40,14 @@ class Throughput:
         while finished - started > self.width * MOST_BUCKETS / 2:
             self._widen()
         mine = self.groups.setdefault(group, {})
-        before, first, last = len(mine), int(started // self.width), int(finished // self.width)
+        before, first = len(mine), int(started // self.width)
+        last = max(first, math.ceil(finished / self.width) - 1)  # nothing is done in a bucket that begins at the end
         for bucket in range(first, last + 1):
             low, high = max(started, bucket * self.width), min(finished, (bucket + 1) * self.width)
             share = (high - low) / (finished - started) if last > first else 1.0
             mine[bucket] = mine.get(bucket, 0.0) + signals * share
+            begun, ended = self.worked.get(bucket, (low, high))
+            self.worked[bucket] = min(begun, low), max(ended, high)
         if len(mine) > before:
             while len(self.buckets()) > MOST_BUCKETS:
                 self._widen()
@@ -48,8 +56,18 @@ class Throughput:
         """Numbers of all buckets that hold anything."""
         return set().union(*self.groups.values())
 
+    def seconds(self, bucket: int) -> float:
+        """Seconds of a bucket that were worked in; never none, so that rates stay finite."""
+        begun, ended = self.worked[bucket]
+        return max(ended - begun, 0.001 * self.width)
+
     def _widen(self) -> None:
         self.width *= 2
+        spans: dict[int, tuple[float, float]] = {}
+        for bucket, (begun, ended) in self.worked.items():
+            first, last = spans.get(bucket // 2, (begun, ended))
+            spans[bucket // 2] = min(first, begun), max(last, ended)
+        self.worked = spans
         for group, counts in self.groups.items():
             wide: dict[int, float] = {}
             for bucket, signals in counts.items():

@@ -259,7 +259,9 @@ class Live:
             left=max(0, self.signals - done) / rate if rate and not self._unread and not stalled else None,
             groups=groups,
             boards={
-                int(number): view.BoardView(board.signals, dict(board.stages))
+                int(number): view.BoardView(
+                    board.signals, dict(board.stages), len(account.boards) > 1 and not board.alone
+                )
                 for number, board in account.boards.items()
             },
             seconds=dict(account.seconds),

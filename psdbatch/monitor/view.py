@@ -43,10 +43,14 @@ class GroupView:
 
 @dataclass(frozen=True)
 class BoardView:
-    """An acquisition board: its signals, and its share of the time of each stage (s)."""
+    """An acquisition board: its signals, and its share of the time of each stage (s).
+
+    ``shared``: it had no block of its own, so that its time per signal is that of the others.
+    """
 
     signals: int
     stages: Mapping[str, float]
+    shared: bool = False
 
     @property
     def seconds(self) -> float:

@@ -25,9 +25,9 @@ MOST_CLASSES = len(COLOURS)
 """Classes with a column of their own."""
 
 
-def channel_parts(tally: Tally, classes: Sequence[str]) -> list[str]:
-    """Maps of the channels, then a table of boards and one of channels."""
-    return [*_maps(tally, classes), *_boards(tally, classes), *_channels(tally, classes)]
+def channel_maps(tally: Tally, classes: Sequence[str]) -> list[str]:
+    """Maps of the channels, and a table of the boards."""
+    return [*_maps(tally, classes), *_boards(tally, classes)]
 
 
 def fractions(tally: Tally) -> Array:
@@ -77,7 +77,8 @@ def _boards(tally: Tally, classes: Sequence[str]) -> list[str]:
     return [table(["board", "channels", *_head(tally, classes)], rows), *more]
 
 
-def _channels(tally: Tally, classes: Sequence[str]) -> list[str]:
+def channel_table(tally: Tally, classes: Sequence[str]) -> list[str]:
+    """The numbers of each channel."""
     head = ["channel", *_head(tally, classes)]
     rows = [
         [f"board {tally.boards[k]}, {tally.channels[k]}", *_numbers(tally, np.array([k]), classes)]
@@ -99,7 +100,7 @@ def folded_rows(what: str, head: Sequence[str], rows: Sequence[Sequence[Any]]) -
         "\t".join(f"{cell:,}" if isinstance(cell, int) else str("–" if cell is None else cell) for cell in row)
         for row in rows
     ]
-    return folded(f"{len(rows):,} more {what}: {', '.join(head)}", "\n".join(lines))
+    return folded(f"and {len(rows):,} more {what}: {', '.join(head)}", "\n".join(lines))
 
 
 def _head(tally: Tally, classes: Sequence[str]) -> list[str]:

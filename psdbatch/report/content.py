@@ -25,6 +25,7 @@ from psdbatch.models.outputs import answers
 from psdbatch.monitor.drift_watch import DriftAlarm, DriftWatch
 from psdbatch.monitor.figure_of_merit import Gates
 from psdbatch.report.merit import Octave, octaves
+from psdbatch.report.physics_facts import physics_facts
 
 _READ = ("path", "classifier", "classes")  # of the plan's question about the model
 
@@ -136,7 +137,13 @@ class Content:
         return {
             "summary": self.summary.facts(),
             "groups": [vars(group) for group in self.groups],
-            "throughput": {"bucket_seconds": throughput.width, "signals": throughput.groups},
+            "throughput": {
+                "bucket_seconds": throughput.width,
+                "worked_seconds": {bucket: throughput.seconds(bucket) for bucket in sorted(throughput.worked)},
+                "signals": throughput.groups,
+            },
+            **physics_facts(self),
+            "damaged_records": self.account.damaged,
             "compared": [
                 {"name": name, "low": expected[0], "high": expected[1], "truth": truth}
                 for name, expected, truth in self.compared
@@ -166,7 +173,7 @@ def read_content(directory: CampaignDirectory, account: Account | None = None) -
     classes = _classes(plan, model)
     history = History(Journal(directory.journal).read())
     watch = None if account else _watch(directory, plan, classes)
-    account = account or count_records(directory, plan, physics=True, watch=watch, starts=history.starts)
+    account = account or count_records(directory, plan, True, watch, history.starts, tolerant=True)
     summary = describe(directory, account, history, running=_is_running(directory))
     elapsed = sum(one.elapsed for one in history.passes)
     whole, expected = not summary.missing, history.expected or kept_estimate(plan)

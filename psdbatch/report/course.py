@@ -34,7 +34,10 @@ def _throughput(content: Content) -> str:
     done = content.summary.signals - content.summary.missing
     worked = sum(one.elapsed for one in content.history.passes)
     rate = f"On average {quantity(done / worked, 'signals/s')} over {duration(worked)} of work. " if worked > 0 else ""
-    note = f"{rate}Mean of each {duration(throughput.width)}; pauses are cut out where a dotted line stands."
+    note = (
+        f"{rate}Mean of each {duration(throughput.width)}, over the part of it in which blocks were treated: start-up is not in "
+        "the plot. Pauses are cut out where a dotted line stands."
+    )
     return section("Throughput over time", picture(throughput_plot(throughput), note))
 
 
@@ -56,10 +59,14 @@ def _stages(content: Content) -> str:
         return section("Time per stage", text("No block has told its times."))
     stages = list(account.seconds)
     total = sum(account.seconds.values())
-    recorded = max(1, sum(board.signals for board in account.boards.values()))
+    recorded = sum(board.signals for board in account.boards.values()) + account.unnamed.signals
     rows = [_stage_row("all boards", recorded, account.seconds, stages)]
     boards = sorted(account.boards.items(), key=lambda entry: int(entry[0]))
-    rows += [_stage_row(f"board {name}", board.signals, board.stages, stages) for name, board in boards[:MOST_ROWS]]
+    for name, board in boards[:MOST_ROWS]:
+        shared = len(boards) > 1 and not board.alone
+        rows.append(_stage_row(f"board {name}", board.signals, board.stages, stages, shared))
+    if account.unnamed.signals:
+        rows.append(_stage_row("boards not recorded", account.unnamed.signals, account.unnamed.stages, stages))
     more = [text(f"and {len(boards) - MOST_ROWS:,} more boards")] if len(boards) > MOST_ROWS else []
     return section(
         "Time per stage and acquisition board",
@@ -68,19 +75,22 @@ def _stages(content: Content) -> str:
         text(
             f"Time of worker threads, {duration(total)} together: "
             + ", ".join(f"{stage} {account.seconds[stage] / total:.0%}" for stage in stages if total)
-            + ". Where boards share a block its time is divided among them by their signals."
+            + ". Where boards share a block its time is divided among them by their signals; a board without a block of its own "
+            "has no time per signal that could differ from the others'."
         ),
     )
 
 
-def _stage_row(name: str, signals: int, seconds: Mapping[str, float], stages: list[str]) -> list[Any]:
+def _stage_row(
+    name: str, signals: int, seconds: Mapping[str, float], stages: list[str], shared: bool = False
+) -> list[Any]:
     spent = [seconds.get(stage, 0.0) for stage in stages]
     return [
         name,
         signals,
         *(f"{one:,.2f}" for one in spent),
         f"{sum(spent):,.2f}",
-        f"{1e6 * sum(spent) / max(1, signals):.2f}",
+        "shared" if shared else f"{1e6 * sum(spent) / max(1, signals):.2f}",
     ]
 
 

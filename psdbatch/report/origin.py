@@ -22,6 +22,9 @@ def origin_section(content: Content) -> str:
     if model is not None:
         facts |= {"model": model.source, "digest of the frozen model": model.digest, "parameters": model.parameters}
         facts |= dict(card_rows(model.card))
+    if content.monitor is not None:
+        facts |= {"quality monitor": content.monitor.source, "digest of the monitor": content.monitor.digest}
+        facts |= {f"monitor: {name}": value for name, value in card_rows(content.monitor.card)}
     facts |= {
         "plan": f"fingerprint {plan.fingerprint}",
         "acquisition files": f"{len(files):,}, {quantity(sum(file.size for _, file in files), 'B')}",
@@ -37,7 +40,7 @@ def origin_section(content: Content) -> str:
         "Where it comes from",
         fact_table(facts),
         _software(content),
-        folded("Configuration (campaign.toml as run)", _configuration(content)),
+        folded("Configuration (campaign.toml as run)", _configuration(content), printed=True),
         folded("Acquisition files", listed),
     )
 

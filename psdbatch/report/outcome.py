@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from psdbatch.campaign.account import GivenUp
-from psdbatch.monitor.page import folded, result, section, table, text
+from collections.abc import Sequence
+from typing import Any
+
+from psdbatch.campaign.account import GivenUp, RunAccount
+from psdbatch.monitor.page import result, section, table, text
+from psdbatch.report.channels import MOST_CLASSES, MOST_FOLDED, folded_rows, percent
 from psdbatch.report.content import Content
 from psdbatch.wording import quantity
 
@@ -22,12 +26,17 @@ def result_line(content: Content, now: str) -> str:
         _verdict(content),
         f"{summary.finished:,} of {summary.blocks:,} blocks, {quantity(summary.bytes, 'B')} in {summary.shards:,} files. As of {now}.",
     ]
+    if content.account.damaged:
+        parts.append(
+            f"{len(content.account.damaged):,} commit records are damaged and counted nowhere; they are named below."
+        )
     if summary.damaged_regions:
         parts.append(
             f"The acquisition files have {summary.damaged_regions:,} damaged regions: signals in them that cannot be "
             "counted are in none of these numbers."
         )
-    return result(equation, " ".join(parts), not summary.left and not summary.quarantined)
+    well = not (summary.left or summary.quarantined or content.account.damaged)
+    return result(equation, " ".join(parts), well)
 
 
 def _verdict(content: Content) -> str:
@@ -40,20 +49,28 @@ def _verdict(content: Content) -> str:
             f"A sample of {summary.sample.fraction:g} of the blocks, finished ({summary.sample.signals:,} signals); "
             "a start without --sample does the rest."
         )
+    if summary.quarantined:
+        return (
+            f"Ended, but {summary.quarantined:,} of {summary.blocks:,} blocks were given up: their signals have a reason instead "
+            "of an answer; 'psdbatch run --retry-quarantined' tries them again."
+        )
     return "Whole: every signal of the plan has its answer or a reason. 'psdbatch audit' proves it from the bytes."
 
 
 def refused_section(content: Content) -> str:
     """Signals without an answer by reason and file, and blocks that were given up."""
     account = content.account
-    if not account.refused and not account.totals["quarantined"]:
-        return section("Refused and quarantined", text("No signal was refused, and no block was given up."))
-    total = max(1, content.summary.signals)
-    rows = [[reason, count, f"{100 * count / total:.3g} %"] for reason, count in account.refused.most_common()]
-    parts = [table(["refused because", "signals", "of all"], rows[:MOST_ROWS])]
+    parts = []
+    if account.refused:
+        total = max(1, content.summary.signals)
+        rows = [[reason, count, f"{100 * count / total:.3g} %"] for reason, count in account.refused.most_common()]
+        parts.append(table(["refused because", "signals", "of all"], rows[:MOST_ROWS]))
+    elif not account.totals["quarantined"]:
+        parts.append(text("No signal was refused, and no block was given up."))
     if account.files:
-        parts.append(table(["file", "signals", "refused because", "first damage"], _file_rows(content)))
+        parts.append(table(["file", "signals", "refused because"], _file_rows(content)))
         parts.append(_more(len(account.files), "files"))
+    parts += _damaged(content)
     if account.totals["quarantined"]:
         parts.append(
             table(
@@ -66,15 +83,31 @@ def refused_section(content: Content) -> str:
         )
         parts.append(_more(account.totals["quarantined"], "blocks"))
         parts.append(text("'psdbatch run --retry-quarantined' tries them again."))
+    if account.damaged:
+        parts.append(table(["damaged commit record"], [[words] for words in account.damaged[:MOST_ROWS]]))
+        parts.append(_more(len(account.damaged), "records"))
     return section("Refused and quarantined", *parts)
 
 
 def _file_rows(content: Content) -> list[list[object]]:
     runs = {run.name: run for run in content.plan.runs}
     return [
-        [runs[run].files[number].path, count, reason, content.account.causes.get((run, number))]
+        [runs[run].files[number].path, count, reason]
         for (run, number, reason), count in content.account.files.most_common(MOST_ROWS)
     ]
+
+
+def _damaged(content: Content) -> list[str]:
+    """Files with damage: what the index could not read, and what the reader said of the first place."""
+    causes, rows = content.account.causes, []
+    for run in content.plan.runs:
+        for number, file in enumerate(run.files):
+            cause = causes.get((run.name, number))
+            if file.damage or cause:
+                rows.append([file.path, file.damage, cause and cause.replace(f"{file.path}: ", "", 1)])
+    if not rows:
+        return []
+    return [table(["damaged file", "regions", "first damage"], rows[:MOST_ROWS]), _more(len(rows), "files")]
 
 
 def _files(content: Content, block: GivenUp) -> str:
@@ -87,29 +120,31 @@ def _files(content: Content, block: GivenUp) -> str:
 
 
 def runs_section(content: Content) -> str:
-    """The accounting equation of each run."""
+    """The accounting equation of each run, and its classes."""
     runs = list(content.account.runs.values())
-    rows = [
-        [
-            run.name,
-            run.signals,
-            run.recorded - sum(run.refused.values()),
-            sum(run.refused.values()),
-            run.signals - run.recorded,
-            f"{run.finished:,} of {run.blocks:,}",
-        ]
-        for run in runs
-    ]
-    head = ["run", "signals", "written", "refused", "missing", "blocks"]
-    rest = "\n".join(
-        " ".join(f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row) for row in rows[MOST_ROWS:5000]
-    )
-    return section(
-        "Runs",
-        table(head, rows[:MOST_ROWS]),
-        _more(len(runs), "runs"),
-        folded("more runs: " + ", ".join(head), rest) if rest else "",
-    )
+    classes = content.classes
+    rows = [[*_run_row(run), *_run_classes(run, classes)] for run in runs[:MOST_FOLDED]]
+    head = ["run", "signals", "written", "refused", "missing", "blocks", "given up"]
+    if any(run.answers is not None for run in runs):
+        head += [*(f"{name} [%]" for name in classes[:MOST_CLASSES]), "mean charge ratio"]
+    more = [text(f"and {len(runs) - MOST_FOLDED:,} more runs")] if len(runs) > MOST_FOLDED else []
+    rows = [row[: len(head)] for row in rows]
+    return section("Runs", table(head, rows[:MOST_ROWS]), folded_rows("runs", head, rows[MOST_ROWS:]), *more)
+
+
+def _run_row(run: RunAccount) -> list[Any]:
+    refused = sum(run.refused.values())
+    blocks = f"{run.finished:,} of {run.blocks:,}"
+    return [run.name, run.signals, run.recorded - refused, refused, run.signals - run.recorded, blocks, run.quarantined]
+
+
+def _run_classes(run: RunAccount, classes: Sequence[str]) -> list[Any]:
+    number, total, _ = run.ratio
+    ratio = f"{total / number:.4f}" if number else None
+    if run.answers is None:
+        return [None] * len(classes[:MOST_CLASSES]) + [ratio]
+    answered = int(run.answers[:-1].sum())
+    return [*(percent(int(count), answered) for count in run.answers[:-1][:MOST_CLASSES]), ratio]
 
 
 def _more(count: int, what: str) -> str:

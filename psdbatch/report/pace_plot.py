@@ -24,15 +24,16 @@ def throughput_plot(throughput: Throughput) -> str:
     if rest:
         layers.append(np.sum(rest, axis=0).tolist())
         labels.append(f"and {len(rest)} more groups")
-    whole = len(buckets) * throughput.width
+    worked = np.array([throughput.seconds(int(bucket)) for bucket in buckets])
+    whole = worked.sum()
     unit, length = ("h", 3600.0) if whole > 7200 else ("min", 60.0) if whole > 300 else ("s", 1.0)
-    edges = np.arange(len(buckets) + 1) * throughput.width / length
+    edges = np.concatenate([[0.0], np.cumsum(worked)]) / length
     cuts = np.flatnonzero(np.diff(buckets) > 1) + 1
 
     def draw(axes: Any) -> None:
         ax, base = axes[0], np.zeros(len(buckets))
         for number, (name, layer) in enumerate(zip(labels, layers, strict=True)):
-            top = base + np.array(layer) / throughput.width
+            top = base + np.array(layer) / worked
             style = {"color": colour(number), "label": legend_name(name), "alpha": 0.85}
             ax.stairs(top, edges, baseline=base, fill=True, **style)
             base = top

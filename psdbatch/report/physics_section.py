@@ -8,7 +8,7 @@ from psdbatch.monitor.figure_of_merit import FigureOfMerit, Gates
 from psdbatch.monitor.page import picture, section, side_by_side, table, text
 from psdbatch.monitor.tally import Tally
 from psdbatch.report import physics
-from psdbatch.report.channels import channel_parts
+from psdbatch.report.channels import channel_maps, channel_table
 from psdbatch.report.content import Content
 from psdbatch.report.merit import Octave, merit_plot
 
@@ -19,7 +19,8 @@ def physics_section(content: Content) -> str:
     worked = account.totals["finished"] - account.totals["quarantined"]
     if tally is None or not tally.signals:
         reason = (
-            "all finished blocks were made before psdbatch counted the physics of each; 'psdbatch plot' draws the store"
+            "all finished blocks were made before psdbatch counted the physics of each, or counted it as now; 'psdbatch plot' "
+            "draws the store"
             if worked
             else "no finished block has a signal to count yet"
         )
@@ -34,9 +35,10 @@ def physics_section(content: Content) -> str:
         )
     if tally.psd.any():
         parts += _shapes(tally, classes, content.octaves, content.gates)
-    parts += channel_parts(tally, classes)
+    parts += channel_maps(tally, classes)
     if classes and len(account.runs) > 1:
         parts += _runs(content, classes)
+    parts += channel_table(tally, classes)
     return section("Physics", *parts)
 
 

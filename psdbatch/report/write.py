@@ -16,6 +16,7 @@ from psdbatch.report.drift_section import drift_section
 from psdbatch.report.origin import origin_section
 from psdbatch.report.outcome import refused_section, result_line, runs_section
 from psdbatch.report.physics_section import physics_section
+from psdbatch.report.quality_section import quality_section
 
 
 def write_report(directory: CampaignDirectory, account: Account | None = None, output: Path | None = None) -> Path:
@@ -56,6 +57,7 @@ def draw_page(content: Content) -> str:
     sections = [
         result_line(content, now),
         physics_section(content),
+        quality_section(content),
         drift_section(content),
         runs_section(content),
         *course_sections(content),

@@ -31,7 +31,7 @@ from psdbatch.monitor.figure_of_merit import Gates
 from psdbatch.monitor.progress import Progress
 from psdbatch.monitor.tally import Tally
 from psdbatch.report import physics
-from psdbatch.report.channels import channel_parts
+from psdbatch.report.channels import channel_maps
 from psdbatch.report.content import read_content
 from psdbatch.report.merit import figures_of_merit, octaves
 from psdbatch.report.write import write_report
@@ -198,6 +198,100 @@ def test_a_campaign_of_a_version_without_tallies_and_one_without_a_block_have_a_
     assert "before psdbatch counted the physics" in page_of(campaign).text
 
 
+def test_a_campaign_whose_blocks_were_all_given_up_is_not_called_whole(tmp_path: Path) -> None:
+    campaign = small_campaign(tmp_path / "campaign")
+    for block in campaign.blocks():
+        fields = {**campaign.record(block), "refused": {"the block was given up": block.signals}}
+        quarantine(campaign.directory, block.name, **fields, quarantine="no disk")
+    text = page_of(campaign).text
+    assert "Whole:" not in text
+    assert "4 of 4 blocks were given up" in text
+    assert "None to show: no finished block" in text
+
+
+def test_a_damaged_record_is_named_and_stops_no_report(tmp_path: Path) -> None:
+    campaign = small_campaign(tmp_path / "campaign")
+    work(campaign, campaign.blocks())
+    path = campaign.directory.record(campaign.blocks()[1].name)
+    path.write_text("{}")
+    text = page_of(campaign).text
+    assert "1 commit records are damaged" in text
+    assert f"{path}: damaged commit record" in text
+    assert f"{campaign.blocks()[1].signals} missing" in text
+    assert len(read_content(campaign.directory).facts()["damaged_records"]) == 1
+
+
+def test_damaged_files_are_named_with_their_first_damage(tmp_path: Path) -> None:
+    campaign = small_campaign(tmp_path / "campaign")
+    first = campaign.blocks()[0]
+    path = "/data/run_1/board0.npy"
+    damage = {"first": 3, "signals": 1, "offset": 680, "reason": f"{path}: bytes are missing"}
+    fields = {**campaign.record(first), "refusals": (damage,)}
+    Attempt(campaign.directory, first.name).commit(**fields, report=report_of(first, 1e9))
+    text = page_of(campaign).text
+    assert f"damaged file regions first damage {path} 0 byte 680: bytes are missing" in text
+
+
+def test_boards_that_share_all_blocks_have_no_time_of_their_own_and_blocks_without_boards_keep_theirs(
+    tmp_path: Path,
+) -> None:
+    campaign = small_campaign(tmp_path / "campaign")
+    for block, boards in zip(campaign.blocks(), ({"3": 8, "4": 8}, {"3": 16}, {}, {"3": 8, "4": 8}), strict=True):
+        told = {**report_of(block, 1e9), "boards": boards}
+        if not boards:
+            del told["boards"]
+        Attempt(campaign.directory, block.name).commit(**campaign.record(block), report=told)
+    text = page_of(campaign).text
+    unnamed = campaign.blocks()[2].signals
+    assert re.search(r"all boards 53 2\.00 4\.00 6\.00 113207\.55", text.replace("113,207", "113207"))
+    assert re.search(r"board 4 16 \S+ \S+ \S+ shared", text)
+    assert not re.search(r"board 3 32 \S+ \S+ \S+ shared", text)
+    assert f"boards not recorded {unnamed} 0.50 1.00 1.50" in text
+
+
+def test_the_quality_of_runs_and_the_monitor_stand_in_the_report_and_its_numbers(tmp_path: Path) -> None:
+    campaign = small_campaign(tmp_path / "campaign")
+    numbers = np.random.default_rng(4)
+    for block in campaign.blocks():
+        size = 4000
+        columns = {
+            "board": np.zeros(size, "uint16"),
+            "channel": (np.arange(size) % 8).astype("uint16"),
+            "flags": np.zeros(size, "uint16"),
+            "label": numbers.integers(0, 2, size).astype("uint8"),
+            "amplitude": np.full(size, 500, "float32"),
+            "charge_long": np.full(size, 1000, "float32"),
+            "charge_short": numbers.uniform(600, 900, size).astype("float32"),
+            "residual": (0.01 * numbers.lognormal(0, 0.3, size)).astype("float32"),
+        }
+        columns["residual"][5::8] *= 3
+        told = {**report_of(block, 1e9), "tally": Tally.of(columns, 2).encode()}
+        Attempt(campaign.directory, block.name).commit(**campaign.record(block), report=told)
+    text = page_of(campaign).text
+    assert "1 of 8 channels stand out" in text
+    assert "board 0, 5" in text
+    assert re.search(r"run_1 12,000 0\.0\d+ 0\.0\d+ [\d.]+ %", text)
+    facts = json.loads(json.dumps(read_content(campaign.directory).facts()))
+    assert [one["mean_residual"] for one in facts["channels"]][5] == pytest.approx(0.0314, rel=0.05)
+    assert [run["run"] for run in facts["runs"]] == ["run_1", "run_2"]
+    assert facts["boards"][0]["by_class"] == [sum(one["by_class"][k] for one in facts["channels"]) for k in (0, 1)]
+    assert facts["figures_of_merit"][0]["signals"] == 16_000
+
+
+def test_only_the_configuration_opens_on_paper_and_nothing_is_cut_off(tmp_path: Path) -> None:
+    campaign = small_campaign(tmp_path / "campaign", {f"run_{number}": (16,) for number in range(50)})
+    write_report(campaign.directory)
+    text = campaign.directory.report.read_text()
+    assert re.findall(r"<details( class=printed)?><summary>(\w+)", text) == [
+        ("", "and"),
+        (" class=printed", "Configuration"),
+        ("", "Acquisition"),
+    ]
+    printed = text[text.index("@media print") : text.index("</style>")]
+    assert ".wide { overflow: visible; }" in printed
+    assert "details.printed::details-content" in printed
+
+
 def test_names_and_reasons_are_words_and_not_html(tmp_path: Path) -> None:
     campaign = small_campaign(tmp_path / "campaign")
     for block in campaign.blocks():
@@ -250,7 +344,7 @@ def test_many_classes_lose_neither_the_residuals_nor_their_colours() -> None:
         "residual": numbers.lognormal(-3, 0.2, size).astype("float32"),
     }
     counted = Tally.of(columns, 12)
-    page = "".join(channel_parts(counted, names))
+    page = "".join(channel_maps(counted, names))
     assert "mean residual of each channel" in page
     assert "residual [amplitude of the signal]" in page
     assert "and 6 more classes" in page
@@ -371,10 +465,21 @@ def test_throughput_keeps_every_signal_whatever_the_order_and_the_pauses() -> No
     for start, length, signals in blocks:
         throughput.add("a" if signals % 2 else "b", start, start + length, signals)
     throughput.add("a", 100.0, 50.0, 7)  # a clock that was set back
+    assert throughput.worked.keys() == throughput.buckets()
+    assert all(0 < throughput.seconds(bucket) <= throughput.width for bucket in throughput.buckets())
     for group, odd in (("a", True), ("b", False)):
         expected = sum(signals for _, _, signals in blocks if bool(signals % 2) == odd) + 7 * odd
         assert sum(throughput.groups[group].values()) == pytest.approx(expected)
     assert len(throughput.buckets()) <= MOST_BUCKETS
+
+
+def test_a_rate_is_that_of_the_time_in_which_blocks_were_treated() -> None:
+    throughput = Throughput()
+    for start in (1000.9, 1001.2, 1001.7):
+        throughput.add("", start, start + 0.3, 300)
+    rates = {bucket: throughput.groups[""][bucket] / throughput.seconds(bucket) for bucket in throughput.buckets()}
+    assert rates == pytest.approx({1000: 1000, 1001: 800})
+    assert sum(map(throughput.seconds, throughput.buckets())) == pytest.approx(1.1)
 
 
 def test_the_recent_pace_forgets_what_is_older_than_ten_minutes() -> None:

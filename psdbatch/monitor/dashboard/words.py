@@ -57,7 +57,9 @@ def _notes(view: View) -> Iterable[tuple[str, str]]:
     if view.all_alarms:
         channels = len({(alarm.drift.board, alarm.drift.channel) for alarm in view.alarms})
         more = "more than " if view.all_alarms > len(view.alarms) else ""
-        trouble.append(("bad", f"{more}{channels:,} channel{'s drift' if channels != 1 else ' drifts'} from the reference"))
+        trouble.append(
+            ("bad", f"{more}{channels:,} channel{'s drift' if channels != 1 else ' drifts'} from the reference")
+        )
     if view.refused:
         refused = sum(view.refused.values())
         trouble.append(("warn", f"{refused:,} signals refused ({100 * refused / max(1, view.done):.3g} %)"))
@@ -111,8 +113,11 @@ def boards_table(view: View) -> str:
             str(number),
             f"{board.signals:,}",
             duration(board.seconds),
-            *(_per_signal(board.stages.get(stage, 0.0), board.signals) for stage in stages),
-            _per_signal(board.seconds, board.signals),
+            *(
+                "shared" if board.shared else _per_signal(board.stages.get(stage, 0.0), board.signals)
+                for stage in stages
+            ),
+            "shared" if board.shared else _per_signal(board.seconds, board.signals),
         )
         for number, board in sorted(view.boards.items())
     ]
