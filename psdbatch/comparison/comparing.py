@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -149,11 +149,16 @@ def compare(
             f"{a.name} knows the classes {', '.join(a.answers.classes)}, {b.name} {', '.join(b.answers.classes)}: not one in "
             "common; classes are matched by name ('classes' in [model]; for online answers --online-classes)"
         )
+    _check_runs(found)
     if watcher:
         watcher.begin(sum(signals_a[name] for name in common), 0)
     with _changed(found, changed) as write:
-        for name in common:
-            _compare_run(found, name, write, watcher)
+        for part in _pairs(found):
+            differing = found.agreement.add(part)
+            if write:
+                write(differing)
+            if watcher:
+                watcher.advance(len(part.a), len(part.a))
     found.notes.extend(_notes(found))
     return found
 
@@ -178,26 +183,31 @@ def _sides(
     b = open_online(path_b or path_a, run, online.column, online.threshold, online.classes)
     match = match or ("position" if b.samples is None else "hit")
     if match == "hit" and b.samples is not None:
-        a = open_side(path_a, run, "A", samples=True)
+        a = replace(a, samples=True)
     return a, b, match
 
 
-def _compare_run(found: Comparison, name: str, write: WriteChanged | None, watcher: Watcher | None) -> None:
-    a, b = found.a.run(name), found.b.run(name, detailed=False)
-    units = [side.stored.arrays[TIMESTAMP.name].attrs.get("units", "") for side in (a, b)]
-    if units[0] != units[1]:
-        raise ComparisonError(f"run '{name}': timestamps in units of {units[0]} in A and of {units[1]} in B")
-    pairs: Iterator[Pairs]
+def _check_runs(found: Comparison) -> None:
+    """Refuse runs that cannot be compared, before hours are spent on others."""
+    for name in found.runs:
+        a, b = (next(run for run in side.contents.runs if run.name == name) for side in (found.a, found.b))
+        units = [
+            str(run.arrays[TIMESTAMP.name].attrs.get("units", "")) for run in (a, b) if TIMESTAMP.name in run.arrays
+        ]
+        if len({*units}) > 1:
+            raise ComparisonError(f"run '{name}': timestamps in units of {units[0]} in A and of {units[1]} in B")
+        if found.match == "position" and a.signals != b.signals:
+            raise ComparisonError(
+                f"run '{name}': {a.signals:,} signals in {found.a.name}, {b.signals:,} in {found.b.name}: not the same "
+                "files; '--match hit' finds the signals that both have by time, board and channel"
+            )
+
+
+def _pairs(found: Comparison) -> Iterator[Pairs]:
+    sides = ((found.a.run(name), found.b.run(name, detailed=False)) for name in found.runs)
     if found.match == "position":
-        pairs = pairs_by_position(a, b, (found.a.name, found.b.name))
-    else:
-        pairs = pairs_by_hit(a, b, found.aside)
-    for part in pairs:
-        differing = found.agreement.add(part)
-        if write:
-            write(differing)
-        if watcher:
-            watcher.advance(len(part.a), len(part.a))
+        return pairs_by_position(sides, (found.a.name, found.b.name))
+    return pairs_by_hit(sides, found.aside)
 
 
 def _notes(found: Comparison) -> Iterator[str]:

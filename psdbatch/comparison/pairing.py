@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -13,7 +14,7 @@ from psdbatch.columns import BOARD, CHANNEL, FLAGS, IDENTITY, TIMESTAMP, without
 from psdbatch.comparison.errors import ComparisonError
 from psdbatch.comparison.rows import KNOWN, NUMBER, STATE, Array, Pairs, Rows
 from psdbatch.comparison.side import RunSide
-from psdbatch.results.extract import ahead
+from psdbatch.results.extract import ahead, reading_threads
 
 Match = Literal["position", "hit"]
 
@@ -46,30 +47,23 @@ class Aside:
     lost_b: int = 0
 
 
-def pairs_by_position(a: RunSide, b: RunSide, names: tuple[str, str]) -> Iterator[Pairs]:
-    """Signal number k of one side is signal number k of the other.
+def pairs_by_position(runs: Iterable[tuple[RunSide, RunSide]], names: tuple[str, str]) -> Iterator[Pairs]:
+    """Signal number k of one side is signal number k of the other, in runs of the same length.
 
     Raises
     ------
     ComparisonError
-        The runs are of different length, or time, board or channel of a signal differ.
+        Time, board or channel of a signal differ.
     """
-    run = a.stored.name
-    if a.stored.signals != b.stored.signals:
-        raise ComparisonError(
-            f"run '{run}': {a.stored.signals:,} signals in {names[0]}, {b.stored.signals:,} in {names[1]}: not the same "
-            "files; '--match hit' finds the signals that both have by time, board and channel"
-        )
-    for first, rows in _both(a, b):
-        _check_same(run, first, *rows, names)
-        yield Pairs(run, *rows)
 
+    def read(place: tuple[RunSide, RunSide, int, int]) -> tuple[str, int, Rows, Rows]:
+        a, b, first, count = place
+        return a.stored.name, first, a.rows(first, count), b.rows(first, count)
 
-def _both(a: RunSide, b: RunSide) -> Iterator[tuple[int, tuple[Rows, Rows]]]:
-    def read(span: tuple[int, int]) -> tuple[int, tuple[Rows, Rows]]:
-        return span[0], (a.rows(*span), b.rows(*span))
-
-    return ahead(read, a.spans(PIECE))
+    places = ((a, b, first, count) for a, b in runs for first, count in a.spans(PIECE))
+    for run, first, rows_a, rows_b in ahead(read, places):
+        _check_same(run, first, rows_a, rows_b, names)
+        yield Pairs(run, rows_a, rows_b)
 
 
 def _check_same(run: str, first: int, a: Rows, b: Rows, names: tuple[str, str]) -> None:
@@ -87,24 +81,33 @@ def _check_same(run: str, first: int, a: Rows, b: Rows, names: tuple[str, str]) 
     )
 
 
-def pairs_by_hit(a: RunSide, b: RunSide, aside: Aside, most_held: int = MOST_HELD) -> Iterator[Pairs]:
+def pairs_by_hit(runs: Iterable[tuple[RunSide, RunSide]], aside: Aside, most_held: int = MOST_HELD) -> Iterator[Pairs]:
     """The signal with the same time, board and channel, wherever it lies in the run; those without one too.
 
-    The hits of ``b`` are sorted in memory and those of ``a`` looked up piece by piece.  A run of more than ``most_held``
-    signals is taken in several passes, each over the hits whose times have one digest.
+    The hits of the second side are sorted in memory and those of the first looked up piece by piece.  A run of more than
+    ``most_held`` signals is taken in several passes, each over the hits whose times have one digest.
     """
-    passes = max(1, -(-b.stored.signals // most_held))
-    for number in range(passes):
-        share = _Share(number, passes)
-        held = _Hits(b, share, aside)
-        if number == 0:
-            yield from held.unknown
-        for rows in ahead(lambda span: a.rows(*span), a.spans(PIECE)):
-            chosen = share.of(a, rows)
-            aside.a += chosen.aside
-            aside.lost_a += chosen.lost
-            yield from held.find(chosen)
-        yield held.left()
+    with ThreadPoolExecutor(reading_threads(), "reading") as pool:
+        for a, b in runs:
+            passes = max(1, -(-b.stored.signals // most_held))
+            for number in range(passes):
+                yield from _pairs_of_share(a, b, _Share(number, passes), aside, pool)
+
+
+def _pairs_of_share(a: RunSide, b: RunSide, share: _Share, aside: Aside, pool: ThreadPoolExecutor) -> Iterator[Pairs]:
+    held = _Hits(b, share, aside, pool)
+    if share.number == 0:
+        yield from held.unknown
+    for rows in _pieces(a, pool):
+        chosen = share.of(a, rows)
+        aside.a += chosen.aside
+        aside.lost_a += chosen.lost
+        yield from held.find(chosen)
+    yield held.left()
+
+
+def _pieces(side: RunSide, pool: ThreadPoolExecutor) -> Iterator[Rows]:
+    return ahead(lambda span: side.rows(*span), side.spans(PIECE), pool=pool)
 
 
 class _Chosen(NamedTuple):
@@ -139,11 +142,11 @@ class _Share:
 class _Hits:
     """The hits of one side's run, sorted."""
 
-    def __init__(self, side: RunSide, share: _Share, aside: Aside) -> None:
+    def __init__(self, side: RunSide, share: _Share, aside: Aside, pool: ThreadPoolExecutor) -> None:
         self._run, self._aside = side.stored.name, aside
         self.unknown: list[Pairs] = []
         parts = []
-        for rows in ahead(lambda span: side.rows(*span), side.spans(PIECE)):
+        for rows in _pieces(side, pool):
             chosen = share.of(side, rows)
             aside.b += chosen.aside
             aside.lost_b += chosen.lost

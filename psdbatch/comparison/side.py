@@ -163,7 +163,7 @@ class RunSide:
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
-def open_side(path: Path, run: str | None, name: str, samples: bool | None = None) -> Side:
+def open_side(path: Path, run: str | None, name: str) -> Side:
     """The answers of a campaign's own model.
 
     Raises
@@ -172,4 +172,4 @@ def open_side(path: Path, run: str | None, name: str, samples: bool | None = Non
         No results there, or no such run.
     """
     contents = Contents(path, run)
-    return Side(name, contents, campaign_of(contents), CampaignAnswers(contents), samples)
+    return Side(name, contents, campaign_of(contents), CampaignAnswers(contents))

@@ -6,6 +6,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -188,14 +189,22 @@ class RunExtract:
         return np.full((signals, *column.shape), column.fill_value(), column.dtype)
 
 
-def ahead(function: Callable[[Item], Result], items: Iterable[Item], threads: int | None = None) -> Iterator[Result]:
-    """``map`` with some threads that work ahead of whoever takes the results, in order."""
+def ahead(
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    threads: int | None = None,
+    pool: ThreadPoolExecutor | None = None,
+) -> Iterator[Result]:
+    """``map`` with some threads that work ahead of whoever takes the results, in order; ``pool`` if there are some already.
+
+    Threads are dear beside a run of some thousand signals: give all runs to one call, or to one pool.
+    """
     threads = threads or reading_threads()
     waiting: deque[Future[Result]] = deque()
-    with ThreadPoolExecutor(threads, "reading") as pool:
+    with nullcontext(pool) if pool else ThreadPoolExecutor(threads, "reading") as working:
         try:
             for item in items:
-                waiting.append(pool.submit(function, item))
+                waiting.append(working.submit(function, item))
                 if len(waiting) > threads:
                     yield waiting.popleft().result()
             while waiting:

@@ -20,12 +20,12 @@ class Stream:
     counts: Counts = field(default_factory=Counts)
 
     def __iter__(self) -> Iterator[Piece]:
-        for run in self.extract.contents.runs:
-            opened = self.extract.open(run)
-            for piece, counts in ahead(opened.read, opened.spans(size=self.size)):
-                self.counts.add(counts)
-                if piece.signals:
-                    yield piece
+        opened = (self.extract.open(run) for run in self.extract.contents.runs)
+        places = ((run, span) for run in opened for span in run.spans(size=self.size))
+        for piece, counts in ahead(lambda place: place[0].read(place[1]), places):
+            self.counts.add(counts)
+            if piece.signals:
+                yield piece
 
 
 def iterate(

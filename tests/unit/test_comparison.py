@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.csv
@@ -14,15 +16,19 @@ import pytest
 import uproot
 
 from psdbatch.columns import Flag
-from psdbatch.comparison import comparing, plots
+from psdbatch.comparison import comparing, pairing, plots
 from psdbatch.comparison.comparing import OnlineRequest, compare
 from psdbatch.comparison.errors import ComparisonError
 from psdbatch.comparison.facts import comparison_facts
 from psdbatch.comparison.pages import comparison_directory, write_comparison
+from psdbatch.comparison.pairing import Match
 from psdbatch.comparison.tables import accounting
 from psdbatch.errors import CampaignError, ConfigurationError, PsdbatchError, StorageError
-from psdbatch.results import csv_file
+from psdbatch.results import csv_file, extract
+from psdbatch.results.streaming import iterate
 from tests.stores import Values, answers, refuse, write_store
+
+MATCHES: tuple[Match, ...] = ("position", "hit")
 
 
 def two(folder: Path, n: int = 200) -> tuple[Path, Path]:
@@ -62,6 +68,34 @@ def test_what_cannot_be_compared_is_refused_with_the_reason(
     b = write_store(tmp_path / "b", **({"runs": {"run_1": answers(200)}} | change))  # type: ignore[arg-type]
     with pytest.raises(PsdbatchError, match=message):
         compare(a, b)
+
+
+def test_runs_that_cannot_be_compared_are_refused_before_any_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a = write_store(tmp_path / "a", {"run_1": answers(50), "run_2": answers(70)})
+    b = write_store(tmp_path / "b", {"run_1": answers(50), "run_2": answers(71)})
+    monkeypatch.setattr(comparing, "_pairs", None)
+    with pytest.raises(ComparisonError, match="run 'run_2': 70 signals in A, 71 in B"):
+        compare(a, b)
+
+
+def test_many_runs_are_read_by_the_same_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = {f"run_{number}": answers(20, number) for number in range(5)}
+    store = write_store(tmp_path / "a", runs)
+    pools: list[ThreadPoolExecutor] = []
+
+    class Counted(ThreadPoolExecutor):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            pools.append(self)
+
+    for module in (extract, pairing):
+        monkeypatch.setattr(module, "ThreadPoolExecutor", Counted)
+    for match in MATCHES:
+        assert [*compare(store, store, match=match).agreement.by_run] == [*runs]
+    assert [piece.run for piece in iterate(store)] == [*runs]
+    assert len(pools) == 3
 
 
 def test_runs_of_one_side_only_are_told_and_not_counted(tmp_path: Path) -> None:
@@ -126,7 +160,7 @@ def test_what_cannot_be_written_is_refused_before_anything_is_compared(
     a, b = two(tmp_path)
     (tmp_path / "folder.csv").mkdir()
     (tmp_path / "file").touch()
-    monkeypatch.setattr(comparing, "_compare_run", None)
+    monkeypatch.setattr(comparing, "_pairs", None)
     for path, message in (
         (tmp_path / "folder.csv", "folder.csv: is a directory"),
         (b / "results.zarr/zarr.csv", "lies inside the campaign"),
