@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.option(
     "--select-changed",
     "changed_file",
-    type=OutputFile(".parquet", ".csv"),
+    type=OutputFile(".parquet", ".root", ".csv"),
     metavar="FILE",
     help="Write the signals that changed class to FILE (.parquet, .root or .csv).",
 )

@@ -14,7 +14,9 @@ import pyarrow.csv
 import pyarrow.parquet
 import pytest
 import uproot
+from click.testing import CliRunner
 
+from psdbatch.cli.comparison import diff
 from psdbatch.columns import Flag
 from psdbatch.comparison import comparing, pairing, plots
 from psdbatch.comparison.comparing import OnlineRequest, compare
@@ -26,6 +28,7 @@ from psdbatch.comparison.tables import accounting
 from psdbatch.errors import CampaignError, ConfigurationError, PsdbatchError, StorageError
 from psdbatch.results import csv_file, extract
 from psdbatch.results.streaming import iterate
+from psdbatch.results.table_file import MODULES
 from tests.stores import Values, answers, refuse, write_store
 
 MATCHES: tuple[Match, ...] = ("position", "hit")
@@ -152,6 +155,16 @@ def test_changed_signals_carry_units_provenance_and_names_as_exports_do(tmp_path
         np.testing.assert_array_equal(tree["signal"].array(library="np"), table["signal"].to_numpy())
     words = described["columns"]["label_a"]["words"]
     assert [words[k] for k in label] == table["label_a"].to_pylist()
+
+
+@pytest.mark.parametrize("ending", MODULES)
+def test_the_command_writes_changed_signals_in_every_format(tmp_path: Path, ending: str) -> None:
+    a, b = two(tmp_path)
+    path = tmp_path / f"changed.{ending}"
+    done = CliRunner().invoke(diff, [str(a), str(b), "--select-changed", str(path)])
+    assert done.exit_code == 0, done.output
+    assert re.search(rf"^\d+ changed signals: {re.escape(str(path))}$", done.stdout, re.MULTILINE)
+    assert path.stat().st_size > 1000
 
 
 def test_what_cannot_be_written_is_refused_before_anything_is_compared(
