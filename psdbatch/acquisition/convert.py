@@ -18,6 +18,9 @@ from psdbatch.acquisition.signals import Signals
 from psdbatch.columns import Flag
 from psdbatch.errors import AcquisitionFileError, ConfigurationError
 
+ENDINGS = {".psdz": "packets", ".npz": "numpy", ".zarr": "zarr", ".mfm": "mfm", ".bin": "compass"}
+"""Formats by the ending of a file's name."""
+
 BATCH_BYTES = 1 << 23
 """Samples in memory at a time."""
 
@@ -52,7 +55,7 @@ class ConversionSummary:
 def convert(
     source: Path,
     target: Path,
-    format_name: str = "packets",
+    format_name: str | None = None,
     options: Mapping[str, Any] | None = None,
     *,
     source_format: str = "auto",
@@ -64,7 +67,8 @@ def convert(
 
     A damaged signal keeps its place and its flag, so that signal numbers are the same in both files; a format that
     cannot say "damaged" gets no such signal unseen: the conversion stops, and the caller may ask for ``"omit"``.
-    ``target`` appears when it is complete.
+    ``target`` appears when it is complete.  Without ``format_name`` its ending decides (:data:`ENDINGS`); of any other
+    ending it holds packets.
 
     Raises
     ------
@@ -79,7 +83,8 @@ def convert(
     if target.exists() and not overwrite:
         raise ConfigurationError(f"{target}: exists already; choose another name or allow overwriting")
     with _appearing(target) as partial:
-        return _stream(index, target, partial, format_name, options or {}, damaged)
+        chosen = format_name or ENDINGS.get(target.suffix.lower(), "packets")
+        return _stream(index, target, partial, chosen, options or {}, damaged)
 
 
 def _stream(

@@ -131,6 +131,21 @@ def open_console(quiet: bool = False) -> Console:
     return console
 
 
+def campaign_at(path: Path) -> Path:
+    """A campaign's directory, named by itself or by the campaign.toml that it is run with.
+
+    Raises
+    ------
+    ConfigurationError
+        The file is no campaign's configuration.
+    """
+    if not path.is_file():
+        return path
+    from psdbatch.config import read_config
+
+    return Path(read_config(path).campaign)
+
+
 def print_lines(lines: Iterable[str]) -> None:
     """Lines as they are, on standard output; a reader that has seen enough (``| head -1``) ends them, which is no error."""
     try:

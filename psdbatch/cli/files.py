@@ -94,10 +94,8 @@ def inspect(model: Path, input_name: str | None, outputs: tuple[str, ...], as_js
 @click.option(
     "--format",
     "format_name",
-    default="packets",
-    show_default=True,
     shell_complete=candidates.formats,
-    help="Format of TARGET.",
+    help="Format of TARGET; default: that of its ending (.psdz, .npz, .zarr, .mfm, .bin), else packets.",
 )
 @click.option(
     "--from",
@@ -122,7 +120,7 @@ def inspect(model: Path, input_name: str | None, outputs: tuple[str, ...], as_js
 def convert(
     source: Path,
     target: Path,
-    format_name: str,
+    format_name: str | None,
     source_format: str,
     source_options: tuple[str, ...],
     options: tuple[str, ...],

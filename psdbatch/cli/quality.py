@@ -11,11 +11,11 @@ from typing import Any
 import click
 
 from psdbatch.cli import candidates
-from psdbatch.cli.common import DIRECTORY, JSON, print_lines
+from psdbatch.cli.common import JSON, PATH, campaign_at, print_lines
 
 
 @click.command(short_help="Show residuals of the quality monitor")
-@click.argument("campaign", type=DIRECTORY)
+@click.argument("campaign", type=PATH)
 @click.option("--run", "run_name", shell_complete=candidates.runs, help="Only this run; default: all.")
 @click.option(
     "--threshold",
@@ -30,7 +30,7 @@ from psdbatch.cli.common import DIRECTORY, JSON, print_lines
 def quality(campaign: Path, run_name: str | None, threshold: float | None, every: bool, as_json: bool) -> None:
     """Show how well a campaign's auto-encoder reconstructs the signals of each run and channel.
 
-    Channels that stand out say why.  Works while the campaign runs; needs [quality] in its campaign.toml.
+    CAMPAIGN is its directory, or the campaign.toml that it is run with.  Channels that stand out say why.  Works while the campaign runs; needs [quality] in its campaign.toml.
     """
     from psdbatch.campaign.prepare import open_campaign
     from psdbatch.campaign.quality import read_quality
@@ -40,7 +40,7 @@ def quality(campaign: Path, run_name: str | None, threshold: float | None, every
         raise click.BadParameter(
             f"{threshold} is not a residual; give a number, such as 0.05", param_hint="--threshold"
         )
-    found = read_quality(*open_campaign(campaign), run_name, threshold)
+    found = read_quality(*open_campaign(campaign_at(campaign)), run_name, threshold)
     if not as_json:
         print_lines(quality_lines(found, every))
         return

@@ -128,3 +128,10 @@ def test_a_real_compass_file_becomes_packets_signal_by_signal(tmp_path: Path, sh
     summary = convert(source, tmp_path / "a.psdz")
     assert (summary.signals, summary.written) == (102, 102)
     assert_equal(read(tmp_path / "a.psdz"), read(source))
+
+
+def test_the_ending_of_the_target_chooses_its_format(packets: Path, tmp_path: Path) -> None:
+    convert(packets, tmp_path / "b.npz")
+    convert(packets, tmp_path / "b.other")
+    assert [index_file(tmp_path / name).format for name in ("b.npz", "b.other")] == ["numpy", "packets"]
+    assert "samples" in np.load(tmp_path / "b.npz")

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tomli_w
+from click.testing import CliRunner
 from rich.console import Console
 
 from psdbatch.campaign.account import Account
@@ -24,6 +25,7 @@ from psdbatch.campaign.history import RUNNING, SILENT, STOPPED, History
 from psdbatch.campaign.journal import Journal
 from psdbatch.campaign.plan import Block
 from psdbatch.campaign.throughput import MOST_BUCKETS, RecentPace, Throughput
+from psdbatch.cli import cli
 from psdbatch.coordination import coordinator
 from psdbatch.coordination.lock import hold
 from psdbatch.coordination.status import read_status
@@ -196,6 +198,16 @@ def test_a_campaign_of_a_version_without_tallies_and_one_without_a_block_have_a_
     assert "no finished block" in page_of(campaign).text
     work(campaign, campaign.blocks(), physics=False)
     assert "before psdbatch counted the physics" in page_of(campaign).text
+
+
+def test_the_command_takes_the_configuration_as_run_does(tmp_path: Path) -> None:
+    campaign = small_campaign(tmp_path / "campaign")
+    config = tmp_path / "campaign.toml"
+    config.write_text(
+        'campaign = "campaign"\n[input]\nfiles = ["*.npy"]\n[model]\npath = "network.pb"\n', encoding="utf-8"
+    )
+    done = CliRunner().invoke(cli, ["report", str(config)])
+    assert (done.exit_code, done.output.strip()) == (0, str(campaign.directory.report))
 
 
 def test_a_campaign_whose_blocks_were_all_given_up_is_not_called_whole(tmp_path: Path) -> None:
