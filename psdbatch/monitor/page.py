@@ -21,14 +21,14 @@ ul.notes li { margin: 0.2em 0; } figure { margin: 0.6em 0; break-inside: avoid; 
 .result { font-size: 1.25em; padding: 0.7em 0.9em; border-left: 5px solid #228833; background: #f2f8f2; margin: 0.8em 0 0.3em; overflow-wrap: anywhere; }
 .result.open { border-color: #cc8800; background: #fdf7ea; } .result small { display: block; font-size: 0.72em; color: #555; margin-top: 0.3em; }
 .plots { display: flex; flex-wrap: wrap; gap: 0 1em; align-items: flex-start; } .plots > * { flex: 1 1 24em; min-width: 0; max-width: min(100%, 34em); }
-.plots .wide { font-size: 0.75em; } .plots .wide th, .plots .wide td { white-space: normal; padding: 0.2em 0.4em; }
+.plots .wide { font-size: 0.75em; max-width: min(100%, 46em); } .plots .wide th { white-space: normal; } .plots .wide th, .plots .wide td { padding: 0.2em 0.4em; }
 details { margin: 0.5em 0; } summary { cursor: pointer; color: #246; } pre { font-size: 0.85em; white-space: pre-wrap; overflow-wrap: anywhere; background: #f7f7f7; padding: 0.6em; }
 .wide td.long { white-space: normal; overflow-wrap: anywhere; text-align: left; min-width: 16em; }
 @page { size: A4; margin: 15mm; }
 @media print {
 body { margin: 0; max-width: none; font-size: 11px; } h2 { break-after: avoid; } tr { break-inside: avoid; }
 .wide { overflow: visible; } .wide td, .wide th { white-space: normal; padding: 0.15em 0.35em; } .wide td:first-child { overflow-wrap: anywhere; } .wide td.long { min-width: 10em; }
-.plots > * { flex: 0 1 48%; max-width: 48%; }
+.plots > *, .plots .wide { flex: 0 1 48%; max-width: 48%; } .plots .wide td { white-space: nowrap; }
 details.printed::details-content { content-visibility: visible; }
 }
 """

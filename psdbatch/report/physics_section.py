@@ -57,9 +57,8 @@ def _shapes(tally: Tally, classes: tuple[str, ...], found: Sequence[Octave], gat
     figures = [one.found for one in found if one.found is not None]
     told = "unknown, as the plan does not say" if gates is None else str(gates)
     if figures:
-        note = f"Two Gaussian peaks fitted to each octave of amplitude, without regard to the network. Gates: {told}."
+        note = f"Two Gaussian peaks fitted to each octave of amplitude, without regard to the network. Signals: those with a charge ratio from 0.01 to 0.99. Gates: {told}."
         parts.append(side_by_side([picture(merit_plot(figures), note), _merits(figures)]))
-        parts.append(text("Signals: those with a charge ratio between 0.01 and 0.99."))
     else:
         parts.append(
             text(f"No figure of merit: in no octave of amplitude does the charge ratio show two peaks. Gates: {told}.")
