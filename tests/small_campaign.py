@@ -41,12 +41,15 @@ COLUMNS = (
 Values = dict[str, np.ndarray[Any, Any]]
 
 
+CLASSIFIER = {"path": "/models/network.pb", "classes": ["gamma", "neutron"]}
+
+
 def configuration(**changes: Any) -> CampaignConfig:
     """A configuration whose blocks are as small as those of ``LAYOUT``; ``changes`` replace whole sections."""
     sections: dict[str, Any] = {
         "campaign": "/campaign",
         "input": {"files": ["/data/*.npy"]},
-        "model": {"path": "/models/network.pb", "classes": ["gamma", "neutron"]},
+        "model": {"path": "/models/network.pb"},
         "processing": {"block": LAYOUT.block},
         "results": {"chunk": LAYOUT.chunk},
     }
@@ -132,7 +135,7 @@ def small_campaign(
     """Make a campaign directory; ``runs`` says how many signals the files of each run hold, ``changes`` is for the configuration."""
     runs = runs or {"run_1": (20, 17), "run_2": (16,)}
     plan = make_plan(
-        configuration(**(changes or {})),
+        configuration(**({"model": CLASSIFIER} | dict(changes or {}))),
         [index for name, signals in runs.items() for index in _files(name, signals)],
         "digest",
     )
