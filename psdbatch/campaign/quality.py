@@ -11,7 +11,8 @@ from psdbatch.campaign.directory import CampaignDirectory
 from psdbatch.campaign.finalise import records
 from psdbatch.campaign.plan import Plan
 from psdbatch.errors import CampaignError
-from psdbatch.monitor.quality import CampaignQuality, Residuals, campaign_quality
+from psdbatch.monitor.quality import CampaignQuality, campaign_quality
+from psdbatch.monitor.residuals import Residuals
 from psdbatch.monitor.tally import Tally
 
 

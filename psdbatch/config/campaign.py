@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -209,6 +210,12 @@ class CampaignConfig(Section):
     cluster: Cluster = Cluster()
 
 
+def _plain(folder: Path) -> Path:
+    """A folder without detours: ``sub/../campaign.toml`` names the same files as ``campaign.toml``."""
+    plain = Path(os.path.normpath(folder))
+    return plain if plain.exists() and plain.samefile(folder) else folder  # behind a link '..' leads elsewhere
+
+
 def read_config(path: Path) -> CampaignConfig:
     """Read ``campaign.toml``; relative paths in it become absolute, counted from its directory.
 
@@ -218,7 +225,7 @@ def read_config(path: Path) -> CampaignConfig:
         The file cannot be read, is not TOML, or says something psdbatch does not know.
     """
     config = validated(CampaignConfig, read_configuration(path, "campaign"), str(path))
-    base = path.absolute().parent
+    base = _plain(path.absolute().parent)
     quality, compared = config.quality, config.monitor.reference
     return config.model_copy(
         update={

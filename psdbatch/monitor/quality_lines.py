@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
-from psdbatch.monitor.quality import CampaignQuality, Quality, RunChannelQuality, percent
+from psdbatch.monitor.quality import CampaignQuality, Quality, RunChannelQuality
+from psdbatch.monitor.residuals import percent
 
 LISTED = 200
 """Channels that stand out which are listed; all of them are counted."""

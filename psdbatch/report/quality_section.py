@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from psdbatch.monitor.page import section, table, text
-from psdbatch.monitor.quality import Residuals, campaign_quality, fraction_above, percent, quantile
+from psdbatch.monitor.quality import campaign_quality
+from psdbatch.monitor.residuals import Residuals, fraction_above, percent, quantile
 from psdbatch.report.channels import folded_rows
 from psdbatch.report.content import Content
 

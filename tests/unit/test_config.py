@@ -119,3 +119,16 @@ def test_an_unknown_option_of_a_format_names_those_that_there_are() -> None:
 def test_every_option_of_a_format_is_described(name: str) -> None:
     for options in filter(None, (formats()[name].Options, formats()[name].writer_options())):
         assert all(setting["meaning"] for setting in settings_facts(options))
+
+
+def test_a_detour_to_the_file_names_the_same_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = written(tmp_path)
+    (tmp_path / "sub").mkdir()
+    monkeypatch.chdir(tmp_path / "sub")
+    assert read_config(Path("..") / path.name) == read_config(path)
+    elsewhere = tmp_path / "elsewhere" / "deep"
+    elsewhere.mkdir(parents=True)
+    (tmp_path / "link").symlink_to(elsewhere)
+    (tmp_path / "elsewhere" / path.name).write_text(path.read_text())
+    found = read_config(tmp_path / "link" / ".." / path.name)
+    assert Path(found.model.path).parent.samefile(tmp_path / "elsewhere")

@@ -15,8 +15,9 @@ from psdbatch.campaign.commit import Attempt
 from psdbatch.campaign.quality import read_quality
 from psdbatch.cli import cli
 from psdbatch.errors import CampaignError
-from psdbatch.monitor.quality import CampaignQuality, Residuals, campaign_quality, fraction_above
+from psdbatch.monitor.quality import CampaignQuality, campaign_quality
 from psdbatch.monitor.quality_lines import quality_lines
+from psdbatch.monitor.residuals import Residuals, fraction_above
 from psdbatch.monitor.tally import Tally
 from tests.small_campaign import SmallCampaign, small_campaign
 
