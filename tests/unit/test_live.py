@@ -145,3 +145,12 @@ def test_pace_of_blocks_that_take_long_is_theirs() -> None:
         assert pace.rate(600.0 * number) == pytest.approx(1_000_000 / 600, rel=0.34)
     assert pace.rate(6500.0) > 1000  # the next block is under way
     assert pace.rate(9000.0) == 0
+
+
+def test_a_board_without_a_block_of_its_own_has_no_time_of_its_own(campaign: SmallCampaign) -> None:
+    live = live_of(campaign, [])
+    first, second, *_ = campaign.blocks()
+    for block, boards in ((first, {"1": 8, "2": 8}), (second, {"1": 16})):
+        live.add(replace(campaign.attempt(block), report={"seconds": {"read": 1.0}, "boards": boards}))
+    view = live.look()
+    assert {number: board.shared for number, board in view.boards.items()} == {1: False, 2: True}
