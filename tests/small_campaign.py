@@ -123,7 +123,7 @@ class SmallCampaign:
 
     def with_run(self, name: str, *signals: int) -> SmallCampaign:
         """The campaign after a run has been added to it, as another start of the command does."""
-        new = make_plan(configuration(), [*_indexes(self.plan), *_files(name, signals)], "digest")
+        new = make_plan(configuration(model=CLASSIFIER), [*_indexes(self.plan), *_files(name, signals)], "digest")
         grown = SmallCampaign(self.directory, extend(self.plan, new, ()))
         create(self.directory, grown.plan)
         return grown
