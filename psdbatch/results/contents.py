@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import product
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import zarr
@@ -29,7 +29,7 @@ from psdbatch.columns import (
 )
 from psdbatch.errors import CampaignError, ConfigurationError
 from psdbatch.results.decoding import StoredColumn
-from psdbatch.results.runs import runs, store_path
+from psdbatch.results.runs import StoreMetadata, store_path
 from psdbatch.wording import nearest
 
 Array = NDArray[Any]
@@ -105,16 +105,16 @@ class Contents:
 
     def __init__(self, path: str | Path, chosen: str | Iterable[str] | None = None) -> None:
         self.store = store_path(path)
-        known = runs(self.store)
+        metadata = StoreMetadata(self.store)
+        known = metadata.runs()
         names = known if chosen is None else [chosen] if isinstance(chosen, str) else [*dict.fromkeys(chosen)]
         for name in names:
             if name not in known:
                 raise CampaignError(f"{self.store}: no run '{name}'{nearest(name, known)}; runs: {', '.join(known)}")
         if not names:
             raise CampaignError(f"{self.store}: holds no runs yet")
-        root = zarr.open_group(self.store, mode="r")
-        self.attributes: dict[str, Any] = dict(root.attrs)
-        self.runs = tuple(_open_run(cast("zarr.Group", root[name]), self.store, name) for name in names)
+        self.attributes: dict[str, Any] = metadata.attributes
+        self.runs = tuple(StoredRun(name, *metadata.run(name), self.store / name) for name in names)
 
     @property
     def signals(self) -> int:
@@ -226,10 +226,6 @@ class Contents:
                 _element(replace(column, name=name, meaning=meaning, shape=(), dimensions=()), column, number)
             )
         return numbers
-
-
-def _open_run(group: zarr.Group, store: Path, name: str) -> StoredRun:
-    return StoredRun(name, dict(group.attrs), dict(group.arrays()), store / name)
 
 
 def _declaration(name: str, array: zarr.Array[Any]) -> Column:

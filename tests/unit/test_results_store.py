@@ -15,7 +15,7 @@ from psdbatch.columns import FLAGS, NO_LABEL, TIMESTAMP, Column, scalar
 from psdbatch.errors import CampaignError
 from psdbatch.results import store as store_module
 from psdbatch.results.reading import open_results
-from psdbatch.results.runs import runs
+from psdbatch.results.runs import StoreMetadata
 from psdbatch.results.store import (
     Layout,
     consolidate,
@@ -83,7 +83,7 @@ def test_xarray_opens_a_run_with_names_and_units(store: Path) -> None:
 
 def test_results_open_lazily_run_by_run_or_all_together(finished: SmallCampaign) -> None:
     path = finished.directory.path
-    assert runs(path) == ["run_1", "run_2"]
+    assert StoreMetadata(finished.directory.store).runs() == ["run_1", "run_2"]
     one = open_results(path, "run_1")
     assert one.label.chunks == ((16, 16, 5),)
     everything = open_results(path)
@@ -229,7 +229,7 @@ def test_attributes_are_set_and_kept(store: Path) -> None:
 
 def test_new_run_can_be_seen_before_metadata_are_gathered_again(finished: SmallCampaign) -> None:
     finished.with_run("run_3", 4)
-    assert runs(finished.directory.store) == ["run_1", "run_2", "run_3"]
+    assert StoreMetadata(finished.directory.store).runs() == ["run_1", "run_2", "run_3"]
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe", b'{"zarr_format": 3}'])

@@ -115,6 +115,32 @@ def test_arrays_of_other_programs_are_read_too(store: Path) -> None:
     np.testing.assert_array_equal(found["energy"], energy[(energy > 50) & (label == 0)])
 
 
+@pytest.mark.parametrize("gathered", [False, True])
+@pytest.mark.filterwarnings("ignore:Consolidated metadata")
+def test_opening_gives_what_zarr_opens(store: Path, gathered: bool) -> None:
+    group = zarr.open_group(store / "run_1", mode="a")
+    group.create_array("energy", data=np.arange(2600.0), chunks=(100,), attributes={"units": "keV"})
+    group.create_group("more").create_array("inner", data=np.zeros(3))
+    if gathered:
+        zarr.consolidate_metadata(store)
+        (store / "run_2/label/zarr.json").unlink()  # one read tells it all
+    found = Contents(store)
+    assert found.attributes == dict(zarr.open_group(store, mode="r").attrs)
+    assert [run.name for run in found.runs] == ["run_1", "run_2"]
+    run = found.runs[0]
+    assert run.attributes == dict(group.attrs)
+    assert run.arrays.keys() == {*group.array_keys()}
+    for name, array in group.arrays():
+        assert repr(run.arrays[name].metadata) == repr(array.metadata)  # a fill value that is not a number equals none
+        np.testing.assert_array_equal(run.arrays[name][:10], array[:10])
+
+
+def test_damaged_metadata_is_named(store: Path) -> None:
+    (store / "run_2/label/zarr.json").write_text('{"zarr_format": 3, ')
+    with pytest.raises(CampaignError, match=r"run_2/label/zarr\.json: damaged"):
+        iterate(store, ["label"])
+
+
 def test_columns_of_some_runs_are_filled_in_the_others(tmp_path: Path) -> None:
     columns = [*COLUMNS, scalar("energy", "uint16", "")]
     with_energy = {**measured(300, 1), "energy": np.arange(300, dtype=np.uint16)}
