@@ -96,7 +96,9 @@ class StoreMetadata:
 
 def _read(path: Path) -> Node:
     try:
-        found: Node = json.loads(path.read_bytes())
+        found = json.loads(path.read_bytes())
+        if not isinstance(found, dict):
+            raise ValueError("it is no object")
     except ValueError as error:
         raise CampaignError(f"{path}: damaged ({error}); 'psdbatch audit' lists all that is") from None
     return found

@@ -135,8 +135,9 @@ def test_opening_gives_what_zarr_opens(store: Path, gathered: bool) -> None:
         np.testing.assert_array_equal(run.arrays[name][:10], array[:10])
 
 
-def test_damaged_metadata_is_named(store: Path) -> None:
-    (store / "run_2/label/zarr.json").write_text('{"zarr_format": 3, ')
+@pytest.mark.parametrize("content", ['{"zarr_format": 3, ', "[]"])
+def test_damaged_metadata_is_named(store: Path, content: str) -> None:
+    (store / "run_2/label/zarr.json").write_text(content)
     with pytest.raises(CampaignError, match=r"run_2/label/zarr\.json: damaged"):
         iterate(store, ["label"])
 
