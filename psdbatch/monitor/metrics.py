@@ -6,7 +6,7 @@ thousands of them would be thousands of time series.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from psdbatch.monitor.view import View, group_name
+
+MOST_BOARDS = 256
+"""Boards with a time series of their own."""
 
 Family = CounterMetricFamily | GaugeMetricFamily
 
@@ -53,14 +56,22 @@ def _gauge(name: str, words: str, value: float) -> GaugeMetricFamily:
     return GaugeMetricFamily(f"psdbatch_{name}", words, value=value)
 
 
+def _by_board(values: Iterable[tuple[int, float]]) -> list[tuple[str, float]]:
+    """By number of the board; a damaged file may invent thousands of them, so those after the first ones are added up."""
+    ordered = sorted(values)
+    rest = [("other", sum(value for _, value in ordered[MOST_BOARDS:]))] if len(ordered) > MOST_BOARDS else []
+    return [(str(number), value) for number, value in ordered[:MOST_BOARDS]] + rest
+
+
 def _signals(view: View) -> Iterator[Family]:
     groups = [(group_name(name), group) for name, group in view.groups.items()]
     yield _counter("signals", "Signals in finished blocks", "group", [(name, group.signals) for name, group in groups])
     yield _counter("refused_signals", "Signals without an answer", "reason", view.refused.items())
-    boards = sorted(view.boards.items())
-    yield _counter("board_signals", "Signals of each board", "board", [(key, board.signals) for key, board in boards])
+    yield _counter(
+        "board_signals", "Signals of each board", "board", _by_board((n, b.signals) for n, b in view.boards.items())
+    )
     yield _gauge("planned_signals", "Signals that the campaign is asked for", view.signals)
-    yield _gauge("done_signals", "Signals of the campaign in finished blocks", view.done)
+    yield _gauge("done_signals", "Signals of the campaign in finished and in quarantined blocks", view.done)
     rate = GaugeMetricFamily("psdbatch_signals_per_second", "Signals a second over the last minutes", labels=["group"])
     for name, group in groups:
         rate.add_metric([name], group.rate)
@@ -82,20 +93,30 @@ def _work(view: View) -> Iterator[Family]:
     failed = CounterMetricFamily("psdbatch_failed_attempts", "Failed attempts at blocks", value=view.failed_attempts)
     yield failed
     yield _counter("stage_seconds", "Time of all blocks", "stage", view.seconds.items())
+    campaign = GaugeMetricFamily("psdbatch_campaign_state", "1 for the present state", labels=["state"])
     boards = CounterMetricFamily("psdbatch_board_seconds", "Share of each stage's time", labels=["board", "stage"])
-    for number, board in sorted(view.boards.items()):
-        for stage, seconds in board.stages.items():
-            boards.add_metric([str(number), stage], seconds)
+    for stage in view.seconds:
+        for number, seconds in _by_board((n, b.stages.get(stage, 0.0)) for n, b in view.boards.items()):
+            boards.add_metric([number, stage], seconds)
     yield boards
+    for now in ("running", "finished", "stopped"):
+        campaign.add_metric([now], float(view.state == now))
+    yield campaign
+    if view.last_block is not None:
+        yield _gauge("last_block_timestamp_seconds", "When the newest block was finished", view.last_block)
+    yield _gauge("damaged_regions", "Places of the acquisition files that cannot be read", view.damaged_regions)
 
 
 def _physics(view: View) -> Iterator[Family]:
-    if view.tally is not None:
+    if view.tally is not None and view.classes:
+        boards = np.unique(view.tally.boards)
+        counts = {int(board): view.tally.answers[view.tally.boards == board].sum(axis=0) for board in boards}
         answers = CounterMetricFamily("psdbatch_classified_signals", "Signals by class", labels=["board", "class"])
-        for board in np.unique(view.tally.boards):
-            counts = view.tally.answers[view.tally.boards == board].sum(axis=0)
-            for name, count in zip((*view.classes, "none"), counts, strict=False):
-                answers.add_metric([str(board), name], int(count))
+        for k, name in enumerate(view.classes):
+            for number, count in _by_board((board, int(row[k])) for board, row in counts.items()):
+                answers.add_metric([number, name], count)
         yield answers
+        without = _by_board((board, int(row[-1])) for board, row in counts.items())
+        yield _counter("unanswered_signals", "Signals without an answer", "board", without)
     if view.reference is not None:
         yield _gauge("drift_alarms", "Alarms of channels that differ from the reference", view.all_alarms)

@@ -163,11 +163,18 @@ def test_page_is_linked_from_the_menu(running: Running, browser: Browser) -> Non
 
 def test_page_works_through_an_ssh_tunnel(running: Running, browser: Browser, ssh: SshServer) -> None:
     browser.complaints()
-    browser.open(f"http://localhost:{ssh.tunnel(running.port)}/psdbatch")
+    tunnel = ssh.tunnel(running.port)
+    browser.open(f"http://localhost:{tunnel}/psdbatch")
     browser.wait_for("1 channel drifts from the reference")
     wait_for_colours(browser)
     assert browser.complaints() == []
+    ssh.close(tunnel)
+    browser.wait_for("no connection since")
+    ssh.tunnel(running.port, tunnel)
+    browser.wait_until_gone("no connection since")
+    browser.wait_for("1 channel drifts from the reference")
     browser.open("about:blank")  # a page left open would complain about the end of its tunnel
+    browser.complaints()
 
 
 def test_page_works_behind_the_proxy_of_jupyter(running: Running, browser: Browser, tmp_path: Path) -> None:

@@ -65,6 +65,13 @@ class Browser:
             time.sleep(0.2)
         return text
 
+    def wait_until_gone(self, words: str, seconds: float = 60) -> None:
+        """Wait until the page does not say these words any more."""
+        end = time.monotonic() + seconds
+        while words in self.text():
+            assert time.monotonic() < end, f"'{words}' does not go away"
+            time.sleep(0.2)
+
     def picture(self, path: Path | None = None) -> np.ndarray[Any, Any]:
         """What is seen, uint8 ``(rows, columns, 3)``."""
         from PIL import Image

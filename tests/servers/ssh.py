@@ -57,15 +57,21 @@ class SshServer:
         PRIVILEGE_SEPARATION.mkdir(exist_ok=True)
         self._launch("sshd", ["/usr/sbin/sshd", "-D", "-e", "-f", str(written)], self.port)
 
-    def tunnel(self, remote: int) -> int:
-        """``ssh -L``: the port here behind which ``remote`` of the other side lies."""
-        (local,) = free_ports(1)
+    def tunnel(self, remote: int, local: int | None = None) -> int:
+        """``ssh -L``: the port here, ``local`` if it is given, behind which ``remote`` of the other side lies."""
+        local = local or free_ports(1)[0]
         command = ["ssh", "-N", "-F", "none", "-i", str(self._key("user")), "-p", str(self.port)]
         for option in (f"UserKnownHostsFile={self.directory}/known_hosts", "BatchMode=yes", "ExitOnForwardFailure=yes"):
             command += ["-o", option]
         command += ["-L", f"{local}:localhost:{remote}", f"{getpass.getuser()}@127.0.0.1"]
         self._launch(f"tunnel-{local}", command, local)
         return local
+
+    def close(self, local: int) -> None:
+        """End the tunnel that begins at port ``local``."""
+        for daemon in self._daemons:
+            if daemon.name == f"tunnel-{local}":
+                daemon.stop()
 
     def stop(self) -> None:
         """End the tunnels, then the server."""

@@ -6,14 +6,15 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from bokeh import events
 from bokeh.layouts import column, row
-from bokeh.models import Div, InlineStyleSheet, RadioButtonGroup, Select
+from bokeh.models import CustomJS, Div, InlineStyleSheet, RadioButtonGroup, Select
 from distributed.dashboard.components.scheduler import BOKEH_THEME, env
 
-from psdbatch.monitor.dashboard import words
+from psdbatch.monitor.dashboard import tables, words
 from psdbatch.monitor.dashboard.channel_plot import ChannelPlot, quantities
-from psdbatch.monitor.dashboard.psd_plot import ALL, NO_ANSWER, Projection, PsdPlot
-from psdbatch.monitor.dashboard.sheet import STYLE
+from psdbatch.monitor.dashboard.psd_plot import ALL, Projection, PsdPlot, choices
+from psdbatch.monitor.dashboard.sheet import FLOWING, STYLE, beside
 from psdbatch.monitor.dashboard.throughput_plot import ThroughputPlot
 from psdbatch.monitor.view import View
 
@@ -22,14 +23,32 @@ logger = logging.getLogger(__name__)
 EVERY = 1000
 """Milliseconds between two updates."""
 
+LOST = """
+if (window.psdbatch_lost) return;
+window.psdbatch_lost = true;
+const note = document.createElement("div");
+note.textContent = "no connection since " + new Date().toLocaleTimeString() + "; the numbers are of then";
+note.style = "position:fixed;bottom:0;left:0;right:0;z-index:1000;padding:8px;text-align:center;"
+  + "background:#fdf0dc;color:#8a4b08;font:14px sans-serif";
+document.body.style.filter = "grayscale(1)";
+document.body.appendChild(note);
+const again = () => fetch(window.location.href, {cache: "no-store"})
+  .then((answer) => { if (answer.ok) window.location.reload(); }, () => {});
+window.setInterval(again, 3000);
+"""
+"""A browser that has lost the coordinator says so, and comes back with the next one at the same address."""
+
 TABLES: Mapping[str, Callable[[View], str]] = {
     "header": words.header,
-    "groups": words.groups_table,
-    "stages": words.stages_table,
-    "boards": words.boards_table,
-    "drift": words.alarms_table,
-    "quarantined": words.quarantine_table,
-    "refused": words.refused_table,
+    "groups": tables.groups_table,
+    "runs": tables.runs_table,
+    "physics": tables.physics_table,
+    "stages": tables.stages_table,
+    "boards": tables.boards_table,
+    "drift": tables.alarms_table,
+    "quarantined": tables.quarantine_table,
+    "refused": tables.refused_table,
+    "failures": tables.failures_table,
 }
 
 
@@ -60,6 +79,7 @@ class Page:
         for widget, what in ((self._classes, "active"), (self._quantity, "value")):
             widget.on_change(what, lambda attr, old, new: self.update())
         self._updating = False
+        self._drawn: tuple[Any, ...] = ()
         self.root = self._laid_out()
         self.update()
 
@@ -74,18 +94,25 @@ class Page:
                 if table.text != (text := TABLES[name](view)):
                     table.text = text
             self._offer(view)
-            self._psd.show(view, self._classes.labels[self._classes.active])
-            self._projection.show(view)
-            self._channels.show(view, self._quantity.value)
-            self._throughput.show(view)
+            drawn = view.version, self._classes.active, self._quantity.value
+            if drawn != self._drawn:
+                self._draw(view)
+                self._drawn = drawn
+            self._throughput.pass_time(view)
         except Exception:  # a page that fails must not fill the scheduler's log each second, nor end its loop
             logger.exception("the dashboard page cannot be brought up to date")
         finally:
             self._updating = False
 
+    def _draw(self, view: View) -> None:
+        self._psd.show(view, self._classes.active or 0)
+        self._projection.show(view)
+        self._channels.show(view, self._quantity.value)
+        self._throughput.show(view)
+
     def _offer(self, view: View) -> None:
         """Offer what there is to choose from."""
-        labels = [ALL, *view.classes, NO_ANSWER] if view.classes else [ALL]
+        labels = choices(view)
         if self._classes.labels != labels:
             self._classes.update(labels=labels, active=0, visible=len(labels) > 1)
         options = quantities(view)
@@ -94,26 +121,32 @@ class Page:
             self._quantity.update(options=options, value=kept, visible=True)
 
     def _laid_out(self) -> Any:
-        wide: dict[str, Any] = {"sizing_mode": "stretch_width", "spacing": 24}
-        tables = self._tables
+        told = self._tables
+        psd = _beside(column(self._psd.figure, self._classes, sizing_mode="stretch_width"), 480, 3)
+        projection = _beside(self._projection.figure, 260)
+        pace = _beside(column(self._throughput.figure, told["groups"], sizing_mode="stretch_width"), 460, 3)
+        channels = _beside(column(self._channels.figure, self._quantity, sizing_mode="stretch_width"), 480, 3)
+        pairs = (("runs", "physics"), ("stages", "boards"), ("quarantined", "refused"))
+        wide = {"runs": 560, "physics": 640, "boards": 640}
         return column(
-            tables["header"],
-            row(
-                column(
-                    row(self._psd.figure, self._projection.figure, sizing_mode="stretch_width"),
-                    self._classes,
-                    sizing_mode="stretch_width",
-                ),
-                column(self._throughput.figure, tables["groups"], sizing_mode="stretch_width"),
-                **wide,
-            ),
-            row(column(self._channels.figure, self._quantity, sizing_mode="stretch_width"), tables["drift"], **wide),
-            row(tables["stages"], tables["boards"], **wide),
-            row(tables["quarantined"], tables["refused"], **wide),
+            told["header"],
+            _flowing(psd, projection, pace),
+            _flowing(channels, _beside(told["drift"], 500, 2)),
+            *(_flowing(*(_beside(told[name], wide.get(name, 420)) for name in pair)) for pair in pairs),
+            told["failures"],
             sizing_mode="stretch_width",
             margin=(6, 18, 24, 18),
             spacing=10,
         )
+
+
+def _flowing(*parts: Any) -> Any:
+    return row(*parts, sizing_mode="stretch_width", stylesheets=[InlineStyleSheet(css=FLOWING)])
+
+
+def _beside(part: Any, width: int, grow: int = 1) -> Any:
+    part.stylesheets = [*part.stylesheets, InlineStyleSheet(css=beside(width, grow))]
+    return part
 
 
 def document(look: Callable[[], View], scheduler: object, extra: Mapping[str, Any], doc: Any) -> None:
@@ -131,6 +164,8 @@ def document(look: Callable[[], View], scheduler: object, extra: Mapping[str, An
     page = Page(look)
     doc.title = "psdbatch"
     doc.add_root(page.root)
+    if hasattr(events, "ConnectionLost"):  # younger Bokehs tell the browser
+        doc.js_on_event(events.ConnectionLost, CustomJS(code=LOST))
     doc.add_periodic_callback(page.update, EVERY)
     doc.template = env.get_template("simple.html")
     doc.template_variables.update(extra)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ from bokeh.palettes import Viridis256
 from bokeh.plotting import figure
 from numpy.typing import NDArray
 
-from psdbatch.monitor.dashboard.sheet import COLOURS
+from psdbatch.monitor.dashboard.sheet import COLOURS, GREY
 from psdbatch.monitor.tally import AMPLITUDES, RATIOS, Tally, amplitude_edges, ratio_edges
 from psdbatch.monitor.view import View
 
@@ -19,7 +18,14 @@ Array = NDArray[Any]
 
 ALL, NO_ANSWER = "all", "no answer"
 
+HEIGHT = 400
+
 _TICKS = [v for decade in (1, 10, 100, 1000, 10_000) for v in (decade, 3 * decade) if v < 65_536]
+
+
+def choices(view: View) -> list[str]:
+    """What may be drawn: all signals, those of each class, those without an answer; chosen by their number in this list."""
+    return [ALL, *view.classes, NO_ANSWER] if view.classes else [ALL]
 
 
 class PsdPlot:
@@ -39,12 +45,12 @@ class PsdPlot:
         self._colours = LogColorMapper(Viridis256, low=1, high=10, nan_color="rgba(0,0,0,0)")
         x, y = Range1d(0, AMPLITUDES), Range1d(0, 1)
         self.figure = figure(
-            height=400,
+            height=HEIGHT,
             sizing_mode="stretch_width",
             x_range=x,
             y_range=y,
             tools="pan,box_zoom,wheel_zoom,reset,save",
-            title="Pulse shape against amplitude",
+            title="Pulse shape",
             x_axis_label="amplitude [ADC units]",
             y_axis_label="charge ratio (long − short) / long",
         )
@@ -61,32 +67,37 @@ class PsdPlot:
             HoverTool(renderers=[drawn], tooltips=[("charge ratio", "$y{0.00}"), ("signals", "@image{0,0}")])
         )
         self.figure.add_layout(
-            ColorBar(color_mapper=self._colours, ticker=LogTicker(), title="signals", width=12, border_line_color=None),
+            ColorBar(
+                color_mapper=self._colours, ticker=LogTicker(), width=10, border_line_color=None, padding=4, margin=0
+            ),
             "right",
         )
-        self._shown: tuple[int, str] | None = None
+        self._fitted: tuple[float, ...] | None = None
 
-    def show(self, view: View, chosen: str) -> None:
-        """Draw the signals of the class ``chosen``, or :data:`ALL`, or those with :data:`NO_ANSWER`."""
-        if view.tally is None or self._shown == (view.tally.signals, chosen):
+    def show(self, view: View, chosen: int) -> None:
+        """Draw the signals of what :func:`choices` has under this number."""
+        if view.tally is None:
             return
-        counts = _counts(view.tally, view.classes, chosen)
+        counts = _counts(view.tally, chosen)
         image = np.where(counts > 0, counts, np.nan).T.astype(np.float32)
         self._colours.high = max(10, int(counts.max()))
         self._image.data = {"image": [np.ascontiguousarray(image)]}
-        if self._shown is None or self._shown[0] < 1000:
-            self._fit(view.tally.psd.sum(axis=0))
-        self._shown = (view.tally.signals, chosen)
-        self.figure.title.text = f"Pulse shape against amplitude: {int(counts.sum()):,} signals"
+        self._fit(view.tally.psd.sum(axis=0))
+        self.figure.title.text = f"Pulse shape: {int(counts.sum()):,} signals"
 
     def _fit(self, counts: Array) -> None:
-        """Show what holds all but a thousandth of the signals on each side."""
+        """Show what holds all but a thousandth of the signals on each side, unless the reader has zoomed."""
+        if not counts.any():
+            return
         x, y = self.figure.x_range, self.figure.y_range
+        untouched = self._fitted is None or (x.start, x.end, y.start, y.end) == self._fitted
         low, high = _range(counts.sum(axis=1))
-        x.start, x.end = max(0, low - 2), min(AMPLITUDES, high + 2)
+        left, right = float(max(0, low - 2)), float(min(AMPLITUDES, high + 2))
         low, high = _range(counts.sum(axis=0))
-        y.start, y.end = max(0.0, (low - 6) / RATIOS), min(1.0, (high + 6) / RATIOS)
-        x.reset_start, x.reset_end, y.reset_start, y.reset_end = x.start, x.end, y.start, y.end
+        bottom, top = max(0.0, (low - 6) / RATIOS), min(1.0, (high + 6) / RATIOS)
+        x.reset_start, x.reset_end, y.reset_start, y.reset_end = left, right, bottom, top
+        if untouched:
+            x.start, x.end, y.start, y.end = self._fitted = left, right, bottom, top
 
 
 class Projection:
@@ -94,50 +105,52 @@ class Projection:
 
     def __init__(self, psd: PsdPlot) -> None:
         self.figure = figure(
-            height=400,
-            width=260,
+            height=HEIGHT,
+            sizing_mode="stretch_width",
             y_range=psd.figure.y_range,
             tools="",
+            toolbar_location=None,
             title="All amplitudes",
             x_axis_label="signals per bin [%]",
             y_axis_label=None,
         )
         self._lines = ColumnDataSource({"xs": [], "ys": [], "colour": [], "name": [], "width": []})
-        self.figure.multi_line("xs", "ys", color="colour", line_width="width", source=self._lines)
+        self.figure.multi_line("xs", "ys", color="colour", line_width="width", source=self._lines, legend_field="name")
         self.figure.x_range.start = 0
+        self.figure.legend.update(
+            location="top_right",
+            background_fill_alpha=0.7,
+            border_line_color=None,
+            label_text_font_size="11px",
+            padding=4,
+        )
 
     def show(self, view: View) -> None:
         """Draw the classes of ``view``."""
         if view.tally is None or not view.tally.psd.any():
             return
-        steps = np.repeat(ratio_edges(), 2)[1:-1]
-        total = view.tally.psd.sum()
+        steps = np.repeat(ratio_edges(), 2)[1:-1].astype(np.float32)
         lines: dict[str, list[Any]] = {"xs": [], "ys": [], "colour": [], "name": [], "width": []}
 
-        def add(counts: Array, whole: int, colour: str, name: str, width: float) -> None:
-            lines["xs"].append(np.repeat(100 * counts / whole, 2))
-            lines["ys"].append(steps)
-            lines["colour"].append(colour)
-            lines["name"].append(name)
-            lines["width"].append(width)
+        def add(tally: Tally, k: int, colour: str, name: str, width: float) -> None:
+            share = 100 * tally.psd[k].sum(axis=0) / tally.psd.sum()
+            for key, value in zip(
+                lines, (np.repeat(share, 2).astype(np.float32), steps, colour, name, width), strict=True
+            ):
+                lines[key].append(value)
 
-        reference = view.reference.tally if view.reference else None
-        same = view.reference is not None and view.reference.same_classes
-        names = view.classes or (ALL,)
+        reference = view.reference.tally if view.reference and view.reference.same_classes else None
+        names = view.classes or ("all signals",)
         for k, name in enumerate(names):
-            if reference is not None and same and reference.psd.any():
-                add(reference.psd[k].sum(axis=0), reference.psd.sum(), "#c4c8ce", f"{name}, reference", 5)
-            add(view.tally.psd[k].sum(axis=0), total, COLOURS[k % len(COLOURS)], name, 1.8)
+            if reference is not None and reference.psd.any():
+                add(reference, k, GREY, "reference", 5)
+            add(view.tally, k, COLOURS[k % len(COLOURS)], name, 1.8)
         self._lines.data = lines
 
 
-def _counts(tally: Tally, classes: Sequence[str], chosen: str) -> Array:
-    """int64 ``(AMPLITUDES, RATIOS)``."""
-    if chosen == NO_ANSWER:
-        return np.asarray(tally.psd[-1])
-    if chosen in classes:
-        return np.asarray(tally.psd[list(classes).index(chosen)])
-    return np.asarray(tally.psd.sum(axis=0))
+def _counts(tally: Tally, chosen: int) -> Array:
+    """int64 ``(AMPLITUDES, RATIOS)``; ``chosen`` counts from 1 on, 0 for all signals."""
+    return np.asarray(tally.psd.sum(axis=0) if chosen == 0 else tally.psd[min(chosen, len(tally.psd)) - 1])
 
 
 def _range(counts: Array) -> tuple[int, int]:

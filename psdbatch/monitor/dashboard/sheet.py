@@ -4,6 +4,7 @@ from psdbatch.monitor.plots import COLOURS
 
 TEXT, FAINT, LINE = "#222222", "#6b7280", "#e5e7eb"
 GOOD, WARN, BAD, BUSY = "#228833", "#b45309", "#cc3311", "#4477aa"
+LIGHT, GREY = "#99bbdd", "#c4c8ce"
 
 GROUP_COLOURS = ("#4477aa", "#66ccee", "#228833", "#ccbb44", "#aa3377", "#ee7733", "#999999")
 """Of worker groups (P. Tol's bright scheme): red is left to trouble."""
@@ -11,6 +12,7 @@ GROUP_COLOURS = ("#4477aa", "#66ccee", "#228833", "#ccbb44", "#aa3377", "#ee7733
 STYLE = f"""
 :host {{ font: 14px/1.45 system-ui, "Segoe UI", Helvetica, Arial, sans-serif; color: {TEXT}; width: 100%; }}
 .bk-clearfix {{ width: 100%; }}
+@media (max-width: 1240px) {{ h1 {{ padding-top: 44px; }} }}  /* the menu stands above it, in two lines then */
 h1 {{ font-size: 20px; margin: 0 0 2px; font-weight: 650; }}
 h2 {{ font-size: 14px; margin: 10px 0 4px; font-weight: 650; }}
 .faint {{ color: {FAINT}; font-weight: 400; }}
@@ -31,7 +33,33 @@ td.wrap {{ white-space: normal; overflow-wrap: anywhere; text-align: left; }}
 td.share {{ width: 30%; min-width: 90px; }}
 td.share div {{ height: 10px; margin-top: 5px; background: {BUSY}; border-radius: 2px; }}
 .dot {{ display: inline-block; width: 10px; height: 10px; border-radius: 2px; margin-right: 7px; }}
-.scroll {{ max-height: 300px; overflow-y: auto; }}
+.scroll {{ max-height: 300px; overflow: auto; }}
 """
 
-__all__ = ["BAD", "BUSY", "COLOURS", "FAINT", "GOOD", "GROUP_COLOURS", "LINE", "STYLE", "TEXT", "WARN"]
+FLOWING = """
+:host { display: flex !important; flex-flow: row wrap !important; gap: 6px 24px !important; width: 100% !important; }
+"""
+"""Parts stand beside each other where there is room for them, else below each other."""
+
+
+def beside(width: int, grow: int = 1) -> str:
+    """A part of a flowing row that is at least ``width`` pixels wide where the window is, and takes ``grow`` of what is left."""
+    return f":host {{ flex: {grow} 1 {width}px !important; min-width: min({width}px, 100%) !important; width: auto !important; }}"
+
+
+__all__ = [
+    "BAD",
+    "BUSY",
+    "COLOURS",
+    "FAINT",
+    "FLOWING",
+    "GOOD",
+    "GREY",
+    "GROUP_COLOURS",
+    "LIGHT",
+    "LINE",
+    "STYLE",
+    "TEXT",
+    "WARN",
+    "beside",
+]
