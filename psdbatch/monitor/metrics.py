@@ -93,12 +93,12 @@ def _work(view: View) -> Iterator[Family]:
     failed = CounterMetricFamily("psdbatch_failed_attempts", "Failed attempts at blocks", value=view.failed_attempts)
     yield failed
     yield _counter("stage_seconds", "Time of all blocks", "stage", view.seconds.items())
-    campaign = GaugeMetricFamily("psdbatch_campaign_state", "1 for the present state", labels=["state"])
     boards = CounterMetricFamily("psdbatch_board_seconds", "Share of each stage's time", labels=["board", "stage"])
     for stage in view.seconds:
         for number, seconds in _by_board((n, b.stages.get(stage, 0.0)) for n, b in view.boards.items()):
             boards.add_metric([number, stage], seconds)
     yield boards
+    campaign = GaugeMetricFamily("psdbatch_campaign_state", "1 for the present state", labels=["state"])
     for now in ("running", "finished", "stopped"):
         campaign.add_metric([now], float(view.state == now))
     yield campaign
@@ -109,14 +109,16 @@ def _work(view: View) -> Iterator[Family]:
 
 def _physics(view: View) -> Iterator[Family]:
     if view.tally is not None and view.classes:
-        boards = np.unique(view.tally.boards)
-        counts = {int(board): view.tally.answers[view.tally.boards == board].sum(axis=0) for board in boards}
+        boards, rows = np.unique(view.tally.boards, return_inverse=True)
+        sums = np.zeros((len(boards), view.tally.classes + 1), np.int64)
+        np.add.at(sums, rows, view.tally.answers)
+        counts = dict(zip(boards.tolist(), sums.tolist(), strict=True))
         answers = CounterMetricFamily("psdbatch_classified_signals", "Signals by class", labels=["board", "class"])
         for k, name in enumerate(view.classes):
-            for number, count in _by_board((board, int(row[k])) for board, row in counts.items()):
+            for number, count in _by_board((board, row[k]) for board, row in counts.items()):
                 answers.add_metric([number, name], count)
         yield answers
-        without = _by_board((board, int(row[-1])) for board, row in counts.items())
+        without = _by_board((board, row[-1]) for board, row in counts.items())
         yield _counter("unanswered_signals", "Signals without an answer", "board", without)
     if view.reference is not None:
         yield _gauge("drift_alarms", "Alarms of channels that differ from the reference", view.all_alarms)

@@ -153,6 +153,25 @@ def test_page_shows_progress_physics_and_drift(running: Running, browser: Browse
     assert picture.shape[1] == 1440
 
 
+@pytest.mark.parametrize("width", [820, 1024, 1440])
+def test_page_fits_the_window(running: Running, browser: Browser, width: int) -> None:
+    browser.driver.set_window_size(width, 1400)
+    try:
+        browser.open(running.address)
+        browser.wait_for("1 channel drifts from the reference")
+        wait_for_colours(browser)
+        (menu,), (title,) = browser.boxes("#myTopnav"), browser.boxes("h1")
+        assert title.top >= menu.top + menu.height, "the menu covers the campaign's name"
+        pulse_shapes, projection, *_ = (box for box in browser.boxes(".bk-Figure") if box.width)
+        assert pulse_shapes.width >= 460
+        assert projection.width >= 250
+        for kind in (".bk-Figure", "td", "th"):
+            assert all(box.left + box.width <= width for box in browser.boxes(kind)), f"{kind} beyond the window"
+        assert not [box for box in browser.boxes(".scroll") if box.cut]
+    finally:
+        browser.driver.set_window_size(1440, 1400)
+
+
 def test_page_is_linked_from_the_menu(running: Running, browser: Browser) -> None:
     browser.open(f"http://127.0.0.1:{running.port}/status")
     links = browser.driver.find_elements("css selector", "#myTopnav a")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import shutil
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,30 @@ const parts = [];
 return parts.join(' ').replace(/\\s+/g, ' ');
 """
 """Bokeh draws into shadow trees, which ``innerText`` does not see."""
+
+BOXES = """
+const selector = arguments[0], found = [];
+(function walk(node) {
+  if (node.matches?.(selector)) {
+    const box = node.getBoundingClientRect();
+    found.push([box.left, box.top, box.width, box.height, node.scrollWidth > node.clientWidth + 1]);
+  }
+  if (node.shadowRoot) walk(node.shadowRoot);
+  node.childNodes.forEach(walk);
+})(document.body);
+return found;
+"""
+
+
+@dataclass(frozen=True)
+class Box:
+    """Where an element is (pixels of the window), and whether some of its content is cut off or must be scrolled to."""
+
+    left: float
+    top: float
+    width: float
+    height: float
+    cut: bool
 
 
 class Browser:
@@ -71,6 +96,10 @@ class Browser:
         while words in self.text():
             assert time.monotonic() < end, f"'{words}' does not go away"
             time.sleep(0.2)
+
+    def boxes(self, selector: str) -> list[Box]:
+        """What is laid out of the elements that a CSS selector names, inside shadow trees too."""
+        return [Box(*found) for found in self.driver.execute_script(BOXES, selector)]
 
     def picture(self, path: Path | None = None) -> np.ndarray[Any, Any]:
         """What is seen, uint8 ``(rows, columns, 3)``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import replace
 from typing import Any
@@ -16,9 +17,11 @@ from psdbatch.monitor.dashboard import tables, words
 from psdbatch.monitor.dashboard.channel_plot import channel_rows, quantities
 from psdbatch.monitor.dashboard.document import Page
 from psdbatch.monitor.dashboard.psd_plot import PsdPlot, choices
+from psdbatch.monitor.dashboard.residual_plot import ResidualPlot
+from psdbatch.monitor.drift import Drift
 from psdbatch.monitor.drift_watch import DriftAlarm, DriftWatch, Reference
 from psdbatch.monitor.metrics import MOST_BOARDS, Metrics
-from psdbatch.monitor.tally import Tally
+from psdbatch.monitor.tally import Tally, residual_edges
 from psdbatch.monitor.view import BoardView, DamagedFile, FailedAttempt, GroupView, RunView, Throughput, View
 
 NAMES = ("gamma", "neutron")
@@ -121,6 +124,10 @@ def test_runs_boards_and_failures_are_tables_with_errors_of_their_fractions() ->
     told = view(runs=(run,), failures=(FailedAttempt(1e9, "tcp://n1:1", "disk full"),), failed_attempts=1)
     assert "run_7 50 % 20,000 3 29.99 ± 0.32 0.2000 ± 0.0100" in plain(tables.runs_table(told))
     assert "tcp://n1:1 disk full" in plain(tables.failures_table(told))
+    silent = Drift(1, 2, "silent", "signals", 3, 12_345.6, math.inf, 3)
+    assert "1 2 signals (silent) 3 12,346 – all" in plain(
+        tables.alarms_table(view(reference=Reference("old", "", tally()), alarms=(DriftAlarm("", silent),)))
+    )
     physics = plain(tables.physics_table(replace(told, reference=Reference("old", "", tally(seed=2)))))
     assert physics.startswith(
         "Acquisition boards board signals refused neutron [%] reference mean charge ratio reference"
@@ -159,6 +166,19 @@ def test_later_signals_are_seen_unless_the_reader_has_zoomed() -> None:
     plot.show(view(tally=both), 0)
     assert (x.start, x.end) == (3.0, 5.0)
     assert x.reset_end > narrow[0]
+
+
+def test_residuals_are_drawn_where_there_is_a_quality_monitor() -> None:
+    plot = ResidualPlot(300)
+    plot.show(view())
+    assert not plot.figure.visible
+    told = tally()
+    told.residuals[:, 20] = 100
+    plot.show(view(tally=told))
+    assert plot.figure.visible
+    assert plot.figure.x_range.start < residual_edges()[20] < plot.figure.x_range.end
+    drawn = [renderer.data_source.data for renderer in plot.figure.renderers]
+    assert [float(max(data["y"], default=0)) for data in drawn] == [0, 100], "the reference has none"
 
 
 def test_what_has_not_changed_is_not_sent() -> None:

@@ -13,7 +13,8 @@ from distributed.dashboard.components.scheduler import BOKEH_THEME, env
 
 from psdbatch.monitor.dashboard import tables, words
 from psdbatch.monitor.dashboard.channel_plot import ChannelPlot, quantities
-from psdbatch.monitor.dashboard.psd_plot import ALL, Projection, PsdPlot, choices
+from psdbatch.monitor.dashboard.psd_plot import ALL, HEIGHT, Projection, PsdPlot, choices
+from psdbatch.monitor.dashboard.residual_plot import ResidualPlot
 from psdbatch.monitor.dashboard.sheet import FLOWING, STYLE, beside
 from psdbatch.monitor.dashboard.throughput_plot import ThroughputPlot
 from psdbatch.monitor.view import View
@@ -30,13 +31,19 @@ const note = document.createElement("div");
 note.textContent = "no connection since " + new Date().toLocaleTimeString() + "; the numbers are of then";
 note.style = "position:fixed;bottom:0;left:0;right:0;z-index:1000;padding:8px;text-align:center;"
   + "background:#fdf0dc;color:#8a4b08;font:14px sans-serif";
-document.body.style.filter = "grayscale(1)";
+for (const part of document.body.children) part.style.filter = "grayscale(1)";
 document.body.appendChild(note);
 const again = () => fetch(window.location.href, {cache: "no-store"})
   .then((answer) => { if (answer.ok) window.location.reload(); }, () => {});
 window.setInterval(again, 3000);
 """
 """A browser that has lost the coordinator says so, and comes back with the next one at the same address."""
+
+BELOW_MENU = """
+const menu = document.getElementById("myTopnav");
+if (menu) new ResizeObserver(() => { document.body.style.paddingTop = menu.offsetHeight + "px"; }).observe(menu);
+"""
+"""The dashboard's menu stands above the page and takes two lines in a narrow window."""
 
 TABLES: Mapping[str, Callable[[View], str]] = {
     "header": words.header,
@@ -73,7 +80,7 @@ class Page:
             name: Div(name=name, stylesheets=[style], sizing_mode="stretch_width", disable_math=True) for name in TABLES
         }
         self._psd, self._channels, self._throughput = PsdPlot(), ChannelPlot(), ThroughputPlot()
-        self._projection = Projection(self._psd)
+        self._projection, self._residual = Projection(self._psd), ResidualPlot(HEIGHT)
         self._classes = RadioButtonGroup(labels=[ALL], active=0, visible=False)
         self._quantity = Select(options=[], visible=False, width=260)
         for widget, what in ((self._classes, "active"), (self._quantity, "value")):
@@ -107,6 +114,7 @@ class Page:
     def _draw(self, view: View) -> None:
         self._psd.show(view, self._classes.active or 0)
         self._projection.show(view)
+        self._residual.show(view)
         self._channels.show(view, self._quantity.value)
         self._throughput.show(view)
 
@@ -124,13 +132,14 @@ class Page:
         told = self._tables
         psd = _beside(column(self._psd.figure, self._classes, sizing_mode="stretch_width"), 480, 3)
         projection = _beside(self._projection.figure, 260)
+        residual = _beside(self._residual.figure, 260)
         pace = _beside(column(self._throughput.figure, told["groups"], sizing_mode="stretch_width"), 460, 3)
         channels = _beside(column(self._channels.figure, self._quantity, sizing_mode="stretch_width"), 480, 3)
         pairs = (("runs", "physics"), ("stages", "boards"), ("quarantined", "refused"))
         wide = {"runs": 560, "physics": 640, "boards": 640}
         return column(
             told["header"],
-            _flowing(psd, projection, pace),
+            _flowing(psd, projection, residual, pace),
             _flowing(channels, _beside(told["drift"], 500, 2)),
             *(_flowing(*(_beside(told[name], wide.get(name, 420)) for name in pair)) for pair in pairs),
             told["failures"],
@@ -164,6 +173,7 @@ def document(look: Callable[[], View], scheduler: object, extra: Mapping[str, An
     page = Page(look)
     doc.title = "psdbatch"
     doc.add_root(page.root)
+    doc.js_on_event(events.DocumentReady, CustomJS(code=BELOW_MENU))
     if hasattr(events, "ConnectionLost"):  # younger Bokehs tell the browser
         doc.js_on_event(events.ConnectionLost, CustomJS(code=LOST))
     doc.add_periodic_callback(page.update, EVERY)

@@ -5,13 +5,22 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from bokeh.models import ColorBar, ColumnDataSource, FixedTicker, HoverTool, LogColorMapper, LogTicker, Range1d
+from bokeh.models import (
+    ColorBar,
+    ColumnDataSource,
+    CustomJSHover,
+    FixedTicker,
+    HoverTool,
+    LogColorMapper,
+    LogTicker,
+    Range1d,
+)
 from bokeh.palettes import Viridis256
 from bokeh.plotting import figure
 from numpy.typing import NDArray
 
 from psdbatch.monitor.dashboard.sheet import COLOURS, GREY
-from psdbatch.monitor.tally import AMPLITUDES, RATIOS, Tally, amplitude_edges, ratio_edges
+from psdbatch.monitor.tally import AMPLITUDES, PER_OCTAVE, RATIOS, Tally, amplitude_edges, ratio_edges
 from psdbatch.monitor.view import View
 
 Array = NDArray[Any]
@@ -21,6 +30,13 @@ ALL, NO_ANSWER = "all", "no answer"
 HEIGHT = 400
 
 _TICKS = [v for decade in (1, 10, 100, 1000, 10_000) for v in (decade, 3 * decade) if v < 65_536]
+
+_AMPLITUDE = f"""
+const edge = (bin) => 2 ** Math.floor(bin / {PER_OCTAVE}) * (1 + (bin % {PER_OCTAVE}) / {PER_OCTAVE});
+const bin = Math.floor(value);
+return Math.round(edge(bin)).toLocaleString("en") + " to " + Math.round(edge(bin + 1)).toLocaleString("en");
+"""
+"""The amplitudes of a bin, as :func:`psdbatch.monitor.tally.amplitude_edges` has them."""
 
 
 def choices(view: View) -> list[str]:
@@ -64,7 +80,11 @@ class PsdPlot:
             "image", x=0, y=0, dw=AMPLITUDES, dh=1, source=self._image, color_mapper=self._colours
         )
         self.figure.add_tools(
-            HoverTool(renderers=[drawn], tooltips=[("charge ratio", "$y{0.00}"), ("signals", "@image{0,0}")])
+            HoverTool(
+                renderers=[drawn],
+                tooltips=[("amplitude", "$x{custom}"), ("charge ratio", "$y{0.00}"), ("signals", "@image{0,0}")],
+                formatters={"$x": CustomJSHover(code=_AMPLITUDE)},
+            )
         )
         self.figure.add_layout(
             ColorBar(

@@ -12,7 +12,6 @@ GROUP_COLOURS = ("#4477aa", "#66ccee", "#228833", "#ccbb44", "#aa3377", "#ee7733
 STYLE = f"""
 :host {{ font: 14px/1.45 system-ui, "Segoe UI", Helvetica, Arial, sans-serif; color: {TEXT}; width: 100%; }}
 .bk-clearfix {{ width: 100%; }}
-@media (max-width: 1240px) {{ h1 {{ padding-top: 44px; }} }}  /* the menu stands above it, in two lines then */
 h1 {{ font-size: 20px; margin: 0 0 2px; font-weight: 650; }}
 h2 {{ font-size: 14px; margin: 10px 0 4px; font-weight: 650; }}
 .faint {{ color: {FAINT}; font-weight: 400; }}

@@ -129,8 +129,8 @@ def alarms_table(view: View) -> str:
             f"{alarm.drift.board}",
             f"{alarm.drift.channel}",
             escape(alarm.drift.named),
-            f"{alarm.drift.value:,.4g}",
-            f"{alarm.drift.reference:,.4g}",
+            _number(alarm.drift.value),
+            _number(alarm.drift.reference),
             alarm.drift.significance,
             escape(alarm.run or "all"),
         )
@@ -169,7 +169,7 @@ def refused_table(view: View) -> str:
     rows = [(f"{entry.signals:,}", escape(entry.path), escape(entry.reason)) for entry in view.refused_files[:ROWS]]
     rows += [
         ("not countable", escape(entry.path), escape(f"{entry.regions:,} damaged, the first at {entry.first}"))
-        for entry in view.damaged_files[: max(0, ROWS - len(rows))]
+        for entry in view.damaged_files[:ROWS]
     ]
     head = ("signals", "file", "reason")
     return _table("Refused signals and damaged files", head, rows, "", left=0, wrap=2, empty="none")
@@ -198,6 +198,10 @@ def _mean(number: float, total: float, squares: float) -> str:
         return "–"
     mean = total / number
     return f"{mean:.4f} ± {math.sqrt(max(0.0, squares / number - mean**2) / number):.4f}"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def _twice(name: str, reference: Tally | None) -> tuple[str, ...]:
