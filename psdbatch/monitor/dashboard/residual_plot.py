@@ -36,8 +36,8 @@ class ResidualPlot:
             x_range=Range1d(1e-3, 1),
             tools="",
             toolbar_location=None,
-            title="Residual of the quality monitor",
-            x_axis_label="residual",
+            title="Residual",
+            x_axis_label="residual of the quality monitor",
             y_axis_label="signals per bin [%]",
             visible=False,
         )
@@ -60,7 +60,7 @@ class ResidualPlot:
         edges, x = residual_edges(), self.figure.x_range
         x.start = float(edges[max(0, filled[0] - MARGIN)])
         x.end = float(edges[min(len(edges) - 1, filled[-1] + 1 + MARGIN)])
-        self.figure.title.text = f"Residual of the quality monitor{' (grey: reference)' * beside}"
+        self.figure.title.text = f"Residual{' (grey: reference)' * beside}"
         self.figure.visible = True
 
 

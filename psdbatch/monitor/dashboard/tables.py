@@ -228,7 +228,7 @@ def _table(
     bars: bool = False,
 ) -> str:
     """``rows`` of HTML; the first ``left`` columns begin at the left, the last ``wrap`` ones may break."""
-    more = f"the first {len(rows):,} of {total:,}" if total > len(rows) else ""
+    more = f"the first {len(rows):,} of {total:,}" if total > len(rows) > 0 else ""
     said = "; ".join(part for part in (words, more) if part)
     told = f' <span class="faint">{escape(said)}</span>' if said else ""
     if not rows:

@@ -21,12 +21,11 @@ def header(view: View) -> str:
     bar = "".join(
         f'<div style="width:{100 * count / whole:.3f}%;background:{colour}"></div>' for count, colour in parts
     )
-    running = view.state == "running"
+    pace = (quantity(view.rate, "signals/s") if view.rate else "–", "rate over the last minutes")
     facts = [
         (f"{100 * view.fraction:.1f} %", f"{view.done:,} of {view.signals:,} signals"),
         *([(f"{view.written:,}", "signals with an answer")] if view.written < view.done else []),
-        (quantity(view.rate, "signals/s") if view.rate and running else "–", "rate over the last minutes"),
-        (_left(view), "time left at this rate"),
+        *([pace, (_left(view), "time left at this rate")] if view.state == "running" else []),
         (f"{done:,}", "blocks finished"),
         (f"{flying:,}", "blocks in flight"),
         (f"{view.blocks.get('waiting', 0):,}", "blocks waiting"),
@@ -51,7 +50,7 @@ def count(number: int, what: str) -> str:
 def _left(view: View) -> str:
     if view.signals and view.done >= view.signals:
         return "done"
-    return "–" if view.left is None or view.state != "running" else duration(view.left)
+    return "–" if view.left is None else duration(view.left)
 
 
 def _notes(view: View) -> Iterator[tuple[str, str]]:
