@@ -104,7 +104,7 @@ def test_an_end_and_a_stall_show_no_time_left() -> None:
     stalled = plain(words.header(view(stalled=True, left=None, last_block=1e9 - 50)))
     assert "stalled: the last block was finished 50 s ago" in stalled
     stopped = plain(words.header(view(state="stopped", end="interrupted")))
-    assert "stopped: interrupted" in stopped
+    assert "stopped: interrupted; the same command goes on" in stopped
     assert "– time left at this rate" in stalled
     finished = plain(words.header(view(state="finished", done=40_000, written=40_000)))
     assert "finished; report.html" in finished

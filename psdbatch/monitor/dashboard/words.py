@@ -58,7 +58,7 @@ def _notes(view: View) -> Iterator[tuple[str, str]]:
     if view.state == "finished":
         yield "good", "finished; report.html in the campaign's directory sums it up"
     elif view.state == "stopped":
-        yield "bad", f"stopped: {view.end}" if view.end else "stopped"
+        yield "bad", f"{f'stopped: {view.end}' if view.end else 'stopped'}; the same command goes on"
     trouble = [*_trouble(view)]
     yield from trouble
     if not trouble and view.done:
