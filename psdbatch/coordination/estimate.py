@@ -14,8 +14,8 @@ from psdbatch.campaign.prepare import Campaign
 from psdbatch.coordination.probe import Probe
 from psdbatch.golden.batch import kinds
 
-PLAIN_FILES = 20
-"""In any campaign: configuration, plan, journal, summary, report, metadata; the directories for index, commits, staging, logs,
+PLAIN_FILES = 21
+"""In any campaign: configuration, plan, journal, summary, report, physics, metadata; the directories for index, commits, staging, logs,
 tuning and golden batch; those of coordinator, model and store with one, three and one file."""
 
 
